@@ -1,1 +1,19 @@
-//! Qingniao.
+//! Qingniao 青鸟: a chat backend in one binary, drop-in for uni-app clients. `ARCHITECTURE.md` is the map.
+
+pub mod accounts;
+pub mod app;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod error;
+pub mod friends;
+pub mod gateway;
+pub mod groups;
+pub mod http;
+pub mod hub;
+pub mod ids;
+pub mod lifecycle;
+pub mod limits;
+pub mod messages;
+pub mod router;
+pub mod visitors;

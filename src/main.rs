@@ -1,1 +1,105 @@
-fn main(){}
+//! The command line: `serve` (the default), `migrate`, `check-config`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use qingniao::clock::Clock;
+use qingniao::config::{Config, LogFormat};
+use qingniao::db::Db;
+use qingniao::lifecycle::Server;
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+
+/// Qingniao 青鸟: a chat backend in one binary, drop-in for uni-app clients.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// A TOML file laid over the defaults of config/default.toml; environment variables win over it.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve HTTP and /ws (the default).
+    Serve,
+    /// Bring the database's schema up to date and exit.
+    Migrate,
+    /// Check the configuration and exit.
+    CheckConfig,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let config = match Config::load(arguments.config.as_deref(), &|name| std::env::var(name).ok()) {
+        Ok(config) => config,
+        Err(cause) => {
+            eprintln!("qingniao: {cause}");
+            return ExitCode::from(2);
+        }
+    };
+    start_log(config.log.format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("the runtime starts");
+    let outcome = runtime.block_on(async {
+        match arguments.command.unwrap_or(Command::Serve) {
+            Command::Serve => serve(config).await,
+            Command::Migrate => Db::open(&config).await.map(|_| info!("the schema is up to date")),
+            Command::CheckConfig => {
+                println!("the configuration is valid");
+                Ok(())
+            }
+        }
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(cause) => {
+            use std::error::Error;
+            let source = cause.source().map_or_else(|| cause.to_string(), ToString::to_string);
+            error!(cause = source, "qingniao cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: Config) -> qingniao::error::Result<()> {
+    let shown = config.clone();
+    let server = Server::start(config, Clock::System).await?;
+    info!("listening on http://{} (HTTP under /api, push under /ws)", server.address);
+    let store = if shown.database_url.is_empty() {
+        format!("SQLite in {}", shown.sqlite_path().display())
+    } else {
+        // Credentials are not for the log.
+        shown.database_url.rsplit('@').next().unwrap_or_default().to_owned()
+    };
+    info!("data: {store}; files: {}", shown.public_dir.display());
+    if !shown.oss_enabled() {
+        info!("Aliyun OSS is off (no oss.endpoint): uploadAliyun stores locally");
+    }
+    wait_for_signal().await;
+    info!("stopping");
+    server.stop().await;
+    info!("stopped");
+    Ok(())
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("signals can be listened to");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be listened to");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+}

@@ -1,0 +1,7 @@
+-- Who has ever written to whom: one row a pair and direction, so that the stranger limit costs the same however much
+-- was written, and survives the removal of old messages.
+CREATE TABLE contacts (
+    sender_id BIGINT NOT NULL,
+    recipient_id BIGINT NOT NULL,
+    PRIMARY KEY (sender_id, recipient_id)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;

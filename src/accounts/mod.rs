@@ -1,0 +1,14 @@
+//! Accounts: who somebody is, their tokens and passwords, and what they may change of themselves.
+//!
+//! This feature is the one to read first: every other has the same four files.
+
+pub mod auth;
+pub mod handlers;
+pub mod model;
+pub mod passwords;
+pub mod service;
+mod store;
+pub mod tokens;
+
+pub use model::{Role, User};
+pub use service::State;

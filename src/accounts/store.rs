@@ -1,0 +1,196 @@
+//! Statements on `users`, `profiles` and `sessions`.
+
+use super::model::{AccountRow, DeviceStats, NewUser, Profile, Role, SessionRow, User};
+use crate::db::{Conn, dialect, execute, fetch_all, fetch_optional, sql::Sql};
+use crate::error::Result;
+use crate::ids::UserId;
+
+/// The columns of [`AccountRow`].
+macro_rules! account_by {
+    ($condition:literal) => {
+        concat!(
+            "SELECT id, uuid, username, password_hash, nickname, avatar, device_id, uniplatform, devicemodel, deviceos, \
+             devicebrand, userset, invite_confirm, mobile, email, status, last_login_at, last_login_ip, register_ip, \
+             is_deleted, wechat_openid, qq_openid, weibo_uid, role, is_email_verified, is_mobile_verified, sort_order, \
+             created_at, updated_at FROM users WHERE ",
+            $condition
+        )
+    };
+}
+
+/// The columns of [`User`].
+macro_rules! user_by {
+    ($condition:literal) => {
+        concat!(
+            "SELECT id, uuid, username, nickname, avatar, role, status, userset, invite_confirm FROM users WHERE ",
+            $condition
+        )
+    };
+}
+
+pub async fn find_account(conn: &mut Conn<'_>, id: UserId) -> Result<Option<AccountRow>> {
+    fetch_optional!(conn, AccountRow, account_by!("id = ?"), id)
+}
+
+pub async fn find_account_by_username(conn: &mut Conn<'_>, key: &str) -> Result<Option<AccountRow>> {
+    fetch_optional!(conn, AccountRow, account_by!("username_key = ?"), key)
+}
+
+pub async fn find_account_by_device(conn: &mut Conn<'_>, device_id: &str) -> Result<Option<AccountRow>> {
+    fetch_optional!(conn, AccountRow, account_by!("device_id = ?"), device_id)
+}
+
+pub async fn find_user(conn: &mut Conn<'_>, id: UserId) -> Result<Option<User>> {
+    fetch_optional!(conn, User, user_by!("id = ?"), id)
+}
+
+pub async fn find_user_by_uuid(conn: &mut Conn<'_>, uuid: &str) -> Result<Option<User>> {
+    fetch_optional!(conn, User, user_by!("uuid = ?"), uuid)
+}
+
+pub async fn find_profile(conn: &mut Conn<'_>, user: UserId) -> Result<Option<Profile>> {
+    fetch_optional!(
+        conn,
+        Profile,
+        "SELECT id, gender, birthday_at, bio, location, website FROM profiles WHERE user_id = ?",
+        user
+    )
+}
+
+pub async fn insert_user(conn: &mut Conn<'_>, new: &NewUser<'_>) -> Result<UserId> {
+    let done = execute!(
+        conn,
+        "INSERT INTO users (uuid, username, username_key, password_hash, avatar, device_id, uniplatform, devicemodel, \
+         deviceos, devicebrand, userset, role, last_login_at, created_at, updated_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?)",
+        &new.uuid,
+        new.username,
+        username_key(new.username),
+        new.password_hash,
+        super::model::DEFAULT_AVATAR,
+        new.device_id,
+        &new.stats.uniplatform,
+        &new.stats.devicemodel,
+        &new.stats.deviceos,
+        &new.stats.devicebrand,
+        new.role.as_str(),
+        new.last_login_at,
+        new.now_ms,
+        new.now_ms,
+    )?;
+    Ok(UserId(done.id))
+}
+
+pub async fn insert_profile(conn: &mut Conn<'_>, user: UserId, now_ms: i64) -> Result<()> {
+    execute!(conn, "INSERT INTO profiles (user_id, created_at, updated_at) VALUES (?, ?, ?)", user, now_ms, now_ms)?;
+    Ok(())
+}
+
+/// Turns the device's guest into a registered account and unlinks the device. Returns whether the row still was a guest.
+pub async fn update_guest_to_user(
+    conn: &mut Conn<'_>,
+    guest: UserId,
+    username: &str,
+    password_hash: &str,
+    now_ms: i64,
+) -> Result<bool> {
+    let done = execute!(
+        conn,
+        "UPDATE users SET username = ?, username_key = ?, password_hash = ?, role = 'user', device_id = NULL, \
+         last_login_at = ?, updated_at = ? WHERE id = ? AND role = 'visitor'",
+        username,
+        username_key(username),
+        password_hash,
+        now_ms,
+        now_ms,
+        guest,
+    )?;
+    Ok(done.rows == 1)
+}
+
+pub async fn update_device_unlinked(conn: &mut Conn<'_>, user: UserId, now_ms: i64) -> Result<()> {
+    execute!(conn, "UPDATE users SET device_id = NULL, updated_at = ? WHERE id = ?", now_ms, user)?;
+    Ok(())
+}
+
+pub async fn update_device_stats(conn: &mut Conn<'_>, user: UserId, stats: &DeviceStats, now_ms: i64) -> Result<()> {
+    execute!(
+        conn,
+        "UPDATE users SET uniplatform = ?, devicemodel = ?, deviceos = ?, devicebrand = ?, updated_at = ? WHERE id = ?",
+        &stats.uniplatform,
+        &stats.devicemodel,
+        &stats.deviceos,
+        &stats.devicebrand,
+        now_ms,
+        user,
+    )?;
+    Ok(())
+}
+
+pub async fn update_last_login(conn: &mut Conn<'_>, user: UserId, ip: &str, now_ms: i64) -> Result<()> {
+    execute!(
+        conn,
+        "UPDATE users SET last_login_at = ?, last_login_ip = ?, updated_at = ? WHERE id = ?",
+        now_ms,
+        ip,
+        now_ms,
+        user
+    )?;
+    Ok(())
+}
+
+pub async fn update_password(conn: &mut Conn<'_>, user: UserId, hash: &str, now_ms: i64) -> Result<()> {
+    execute!(conn, "UPDATE users SET password_hash = ?, updated_at = ? WHERE id = ?", hash, now_ms, user)?;
+    Ok(())
+}
+
+pub async fn update_nickname(conn: &mut Conn<'_>, user: UserId, nickname: &str, now_ms: i64) -> Result<()> {
+    execute!(conn, "UPDATE users SET nickname = ?, updated_at = ? WHERE id = ?", nickname, now_ms, user)?;
+    Ok(())
+}
+
+pub async fn update_avatar(conn: &mut Conn<'_>, user: UserId, avatar: &str, now_ms: i64) -> Result<()> {
+    execute!(conn, "UPDATE users SET avatar = ?, updated_at = ? WHERE id = ?", avatar, now_ms, user)?;
+    Ok(())
+}
+
+pub async fn update_invite_confirm(conn: &mut Conn<'_>, user: UserId, value: i64, now_ms: i64) -> Result<()> {
+    execute!(conn, "UPDATE users SET invite_confirm = ?, updated_at = ? WHERE id = ?", value, now_ms, user)?;
+    Ok(())
+}
+
+pub async fn update_userset(conn: &mut Conn<'_>, user: UserId, userset: &str, now_ms: i64) -> Result<()> {
+    execute!(conn, "UPDATE users SET userset = ?, updated_at = ? WHERE id = ?", userset, now_ms, user)?;
+    Ok(())
+}
+
+/// At most two rows: one a role.
+pub async fn list_sessions(conn: &mut Conn<'_>, user: UserId) -> Result<Vec<SessionRow>> {
+    fetch_all!(conn, SessionRow, "SELECT role, token_id, issued_at, expires_at FROM sessions WHERE user_id = ?", user)
+}
+
+/// Makes `session` the live one of its user and role.
+pub async fn upsert_session(conn: &mut Conn<'_>, user: UserId, session: &SessionRow) -> Result<()> {
+    let tail = dialect::on_conflict_update(conn.engine(), "user_id, role", &["token_id", "issued_at", "expires_at"]);
+    let sql = Sql::rows("INSERT INTO sessions (user_id, role, token_id, issued_at, expires_at) VALUES ", "(?,?,?,?,?)", 1, &tail);
+    execute!(conn, sql.clone(), user, &session.role, &session.token_id, session.issued_at, session.expires_at)?;
+    Ok(())
+}
+
+/// Ends every token of `user` except `keep`.
+pub async fn delete_sessions_except(conn: &mut Conn<'_>, user: UserId, keep: &str) -> Result<()> {
+    execute!(conn, "DELETE FROM sessions WHERE user_id = ? AND token_id <> ?", user, keep)?;
+    Ok(())
+}
+
+/// How names compare: without regard to case (decision 16).
+pub fn username_key(username: &str) -> String {
+    username.to_lowercase()
+}
+
+/// The role's word, as the rows of `sessions` hold it.
+impl From<Role> for String {
+    fn from(role: Role) -> Self {
+        role.as_str().to_owned()
+    }
+}

@@ -1,0 +1,47 @@
+//! What every handler and background task shares: the kits, and one state of each feature that keeps any.
+//!
+//! The only place that names features from below; it holds no logic.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::accounts::{self, passwords::Passwords, tokens::Tokens};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::Db;
+use crate::error::{AppError, Result};
+use crate::hub::Hub;
+use crate::{friends, groups, messages, visitors};
+
+/// The state that axum hands to handlers.
+pub type Shared = Arc<App>;
+
+/// One running server.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "each field is documented at its type")]
+pub struct App {
+    pub config: Config,
+    pub clock: Clock,
+    pub db: Db,
+    pub hub: Hub,
+    pub passwords: Passwords,
+    pub tokens: Tokens,
+    pub accounts: accounts::State,
+    pub visitors: visitors::State,
+    pub friends: friends::State,
+    pub groups: groups::State,
+    pub messages: messages::State,
+    /// Background work and connections; a stop waits for it.
+    pub tasks: TaskTracker,
+    /// Cancelled when the server is to stop.
+    pub stop: CancellationToken,
+}
+
+impl App {
+    /// Runs `work` to its end even if the client goes away meanwhile: a commit must be followed by its pushes.
+    pub async fn detached<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        self.tasks.spawn(work).await.map_err(AppError::internal)?
+    }
+}

@@ -1,0 +1,76 @@
+//! Time as the rest of the crate sees it: epoch milliseconds from one injected source, and its two wire forms.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, FixedOffset, Utc};
+
+/// One minute in the unit of this module.
+pub const MINUTE_MS: i64 = 60_000;
+/// One hour in the unit of this module.
+pub const HOUR_MS: i64 = 60 * MINUTE_MS;
+/// One day in the unit of this module.
+pub const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// Where `now` comes from: the system, or a test that moves it by hand.
+#[derive(Clone, Debug, Default)]
+pub enum Clock {
+    /// The machine's clock.
+    #[default]
+    System,
+    /// A clock that stands still until a test moves it.
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// A clock for tests that stands at `now_ms`.
+    pub fn manual(now_ms: i64) -> Self {
+        Self::Manual(Arc::new(AtomicI64::new(now_ms)))
+    }
+
+    /// Epoch milliseconds.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    pub fn now_ms(&self) -> i64 {
+        match self {
+            Self::System => Utc::now().timestamp_millis(),
+            Self::Manual(now) => now.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Moves a manual clock by `by_ms` (backwards when negative); the system's clock cannot be moved.
+    pub fn advance(&self, by_ms: i64) {
+        if let Self::Manual(now) = self {
+            now.fetch_add(by_ms, Ordering::Relaxed);
+        }
+    }
+}
+
+/// `create_time` of rows: local time of the old server, `YYYY-MM-DD HH:mm:ss` in UTC+8 (contract: people §1).
+pub fn local(ms: i64) -> String {
+    let zone = FixedOffset::east_opt(8 * 3600).expect("eight hours are a valid offset");
+    instant(ms).with_timezone(&zone).format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// Every other date of rows: ISO-8601 in UTC with milliseconds (contract: people §1).
+pub fn iso(ms: i64) -> String {
+    instant(ms).format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+/// Today's folder name for uploads, `YYYYMMDD` in UTC+8.
+pub fn day_folder(ms: i64) -> String {
+    local(ms)[..10].replace('-', "")
+}
+
+fn instant(ms: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(ms).unwrap_or(DateTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn times_take_both_wire_forms() {
+        assert_eq!(super::local(1_752_378_365_000), "2025-07-13 11:46:05");
+        assert_eq!(super::iso(1_752_378_365_000), "2025-07-13T03:46:05.000Z");
+        assert_eq!(super::day_folder(1_752_378_365_000), "20250713");
+    }
+}

@@ -1,0 +1,392 @@
+//! The configuration: `config/default.toml` (embedded), then a file of the operator's, then the environment.
+//!
+//! A bad value stops the start with the key's name and what is allowed; nothing is guessed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+/// The defaults, which are also the documentation of every key.
+pub const DEFAULTS: &str = include_str!("../config/default.toml");
+
+/// All settings. Field docs are in `config/default.toml`, beside each key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml is the one description of the keys")]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub public_dir: PathBuf,
+    pub database_url: String,
+    pub jwt_secret: String,
+    pub sign_salt: String,
+    pub http: Http,
+    pub database: Database,
+    pub passwords: Passwords,
+    pub tokens: Tokens,
+    pub limits: Limits,
+    pub ws: Ws,
+    pub uploads: Uploads,
+    pub oss: Oss,
+    pub covers: Covers,
+    pub log: Log,
+}
+
+/// Declares one section of the file; every key is required because the defaults name them all.
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($key:ident: $kind:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(missing_docs, reason = "config/default.toml is the one description of the keys")]
+        pub struct $name { $(pub $key: $kind),* }
+    };
+}
+
+section!(
+    /// `[http]`
+    Http { body_bytes_max: usize, request_timeout_s: u64, idle_timeout_s: u64, connections_max: usize, trusted_proxies: Vec<IpAddr> }
+);
+section!(
+    /// `[database]`
+    Database { connections_max: u32, acquire_timeout_ms: u64 }
+);
+section!(
+    /// `[passwords]`
+    Passwords { memory_kib: u32, iterations: u32, parallel_max: usize }
+);
+section!(
+    /// `[tokens]`
+    Tokens { ttl_days: i64 }
+);
+section!(
+    /// `[limits]`
+    Limits {
+        visitor_calls_per_hour: usize,
+        visitor_repeats_per_hour: usize,
+        login_failures_per_hour: usize,
+        login_failures_per_address: usize,
+    }
+);
+section!(
+    /// `[ws]`
+    Ws { heartbeat_s: u64, pong_timeout_s: u64, stall_timeout_s: u64, outbox_bytes_max: usize }
+);
+section!(
+    /// `[uploads]`
+    Uploads {
+        image_bytes_max: u64,
+        audio_bytes_max: u64,
+        video_bytes_max: u64,
+        other_bytes_max: u64,
+        parallel_max: usize,
+        base_url: String,
+    }
+);
+section!(
+    /// `[covers]`
+    Covers { ffmpeg_path: String, ffmpeg_download: bool, hosts: Vec<String>, timeout_s: u64, parallel_max: usize }
+);
+section!(
+    /// `[oss]`
+    Oss {
+        endpoint: String,
+        region: String,
+        bucket: String,
+        access_key_id: String,
+        access_key_secret: String,
+        public_url: String,
+        signature: OssSignature,
+        timeout_s: u64,
+    }
+);
+section!(
+    /// `[log]`
+    Log { format: LogFormat }
+);
+
+/// How uploads to OSS are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OssSignature {
+    /// The current scheme (OSS4-HMAC-SHA256).
+    V4,
+    /// The scheme of buckets made before September 2025; needs the cargo feature `oss-v1`.
+    V1,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for collectors.
+    Json,
+}
+
+/// A setting that stops the start.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A key holds a value that is not allowed, or does not exist.
+    #[error("configuration key `{key}` ({origin}): {problem}")]
+    Key {
+        /// Dotted name, as `http.body_bytes_max`.
+        key: String,
+        /// The variable or file that set it.
+        origin: String,
+        /// What is wrong and what is allowed.
+        problem: String,
+    },
+    /// The operator's file cannot be read or parsed.
+    #[error("configuration file {path}: {problem}")]
+    File {
+        /// As given to `--config`.
+        path: String,
+        /// The cause.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Defaults, then `file`, then the variables that `env` knows.
+    pub fn load(file: Option<&Path>, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut table: Table = DEFAULTS.parse().expect("the embedded defaults are valid TOML");
+        let mut origins = Vec::new();
+        if let Some(path) = file {
+            let shown = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| ConfigError::File { path: shown.clone(), problem: e.to_string() })?;
+            let own: Table =
+                text.parse().map_err(|e: toml::de::Error| ConfigError::File { path: shown.clone(), problem: e.to_string() })?;
+            overlay(&mut table, own, "", &shown, &mut origins)?;
+        }
+        overlay_env(&mut table, "", env, &mut origins)?;
+        let origin_of = |key: &str| {
+            origins.iter().rev().find(|(k, _)| k == key).map_or_else(|| "default".to_owned(), |(_, origin)| origin.clone())
+        };
+        let config = decode(table, &origin_of)?;
+        config.check(&origin_of)?;
+        Ok(config)
+    }
+
+    /// The defaults alone, for tests.
+    pub fn defaults() -> Self {
+        Self::load(None, &|_| None).expect("the embedded defaults are valid")
+    }
+
+    /// Where the embedded database lives when no URL is given.
+    pub fn sqlite_path(&self) -> PathBuf {
+        self.data_dir.join("qingniao.db")
+    }
+
+    /// Whether uploads may go to OSS.
+    pub fn oss_enabled(&self) -> bool {
+        !self.oss.endpoint.is_empty()
+    }
+
+    fn check(&self, origin_of: &dyn Fn(&str) -> String) -> Result<(), ConfigError> {
+        let bad = |key: &str, problem: &str| {
+            Err(ConfigError::Key { key: key.to_owned(), origin: origin_of(key), problem: problem.to_owned() })
+        };
+        let url = self.database_url.as_str();
+        if !(url.is_empty() || url.starts_with("mysql://") || url.starts_with("mariadb://") || url.starts_with("sqlite:")) {
+            return bad("database_url", "must start with mysql://, mariadb:// or sqlite:, or be empty for the embedded SQLite");
+        }
+        if !self.jwt_secret.is_empty() && self.jwt_secret.len() < 16 {
+            return bad("jwt_secret", "must have 16 characters or more, or be empty to have one made");
+        }
+        let positive = [
+            ("http.body_bytes_max", self.http.body_bytes_max as u64),
+            ("http.request_timeout_s", self.http.request_timeout_s),
+            ("http.idle_timeout_s", self.http.idle_timeout_s),
+            ("http.connections_max", self.http.connections_max as u64),
+            ("database.connections_max", u64::from(self.database.connections_max)),
+            ("database.acquire_timeout_ms", self.database.acquire_timeout_ms),
+            ("limits.visitor_calls_per_hour", self.limits.visitor_calls_per_hour as u64),
+            ("limits.visitor_repeats_per_hour", self.limits.visitor_repeats_per_hour as u64),
+            ("limits.login_failures_per_hour", self.limits.login_failures_per_hour as u64),
+            ("limits.login_failures_per_address", self.limits.login_failures_per_address as u64),
+            ("ws.heartbeat_s", self.ws.heartbeat_s),
+            ("ws.pong_timeout_s", self.ws.pong_timeout_s),
+            ("ws.stall_timeout_s", self.ws.stall_timeout_s),
+            ("uploads.parallel_max", self.uploads.parallel_max as u64),
+            ("covers.timeout_s", self.covers.timeout_s),
+            ("covers.parallel_max", self.covers.parallel_max as u64),
+            ("oss.timeout_s", self.oss.timeout_s),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return bad(key, "must be 1 or more");
+        }
+        if self.ws.outbox_bytes_max < 65_536 {
+            return bad("ws.outbox_bytes_max", "must be 65536 or more");
+        }
+        if self.passwords.memory_kib < 8 || self.passwords.iterations == 0 {
+            return bad("passwords.memory_kib", "memory_kib must be 8 or more, and iterations 1 or more");
+        }
+        if !(1..=36_500).contains(&self.tokens.ttl_days) {
+            return bad("tokens.ttl_days", "must be between 1 and 36500");
+        }
+        if self.oss_enabled() {
+            let missing = [
+                ("oss.region", &self.oss.region),
+                ("oss.bucket", &self.oss.bucket),
+                ("oss.access_key_id", &self.oss.access_key_id),
+                ("oss.access_key_secret", &self.oss.access_key_secret),
+            ];
+            if let Some((key, _)) = missing.iter().find(|(_, value)| value.is_empty()) {
+                return bad(key, "must be set when oss.endpoint is");
+            }
+            if self.oss.signature == OssSignature::V1 && !cfg!(feature = "oss-v1") {
+                return bad("oss.signature", "\"v1\" needs a binary built with --features oss-v1");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lays `own` over `table`; a key that the defaults do not name is an error.
+fn overlay(
+    table: &mut Table,
+    own: Table,
+    prefix: &str,
+    origin: &str,
+    origins: &mut Vec<(String, String)>,
+) -> Result<(), ConfigError> {
+    for (name, value) in own {
+        let key = dotted(prefix, &name);
+        let unknown = || ConfigError::Key {
+            key: key.clone(),
+            origin: origin.to_owned(),
+            problem: "no such key; config/default.toml lists them all".to_owned(),
+        };
+        match (table.get_mut(&name).ok_or_else(unknown)?, value) {
+            (Value::Table(inner), Value::Table(own)) => overlay(inner, own, &key, origin, origins)?,
+            (slot, value) => {
+                *slot = value;
+                origins.push((key, origin.to_owned()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes each key's variable, read as the type that its default has.
+fn overlay_env(
+    table: &mut Table,
+    prefix: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    origins: &mut Vec<(String, String)>,
+) -> Result<(), ConfigError> {
+    for (name, slot) in table.iter_mut() {
+        let key = dotted(prefix, name);
+        if let Value::Table(inner) = slot {
+            overlay_env(inner, &key, env, origins)?;
+            continue;
+        }
+        let variable = variable(&key);
+        let Some(text) = env(&variable) else { continue };
+        let bad = |allowed: &str| ConfigError::Key {
+            key: key.clone(),
+            origin: variable.clone(),
+            problem: format!("`{text}` is not allowed: {allowed}"),
+        };
+        *slot = match slot {
+            Value::Integer(_) => Value::Integer(text.trim().parse().map_err(|_| bad("a whole number"))?),
+            Value::Boolean(_) => Value::Boolean(text.trim().parse().map_err(|_| bad("true or false"))?),
+            Value::Array(_) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
+            }
+            _ => Value::String(text.clone()),
+        };
+        origins.push((key, variable));
+    }
+    Ok(())
+}
+
+/// Reads the merged table, naming the key of a value that does not fit.
+fn decode(table: Table, origin_of: &dyn Fn(&str) -> String) -> Result<Config, ConfigError> {
+    let text = toml::to_string(&table).expect("a table that was parsed can be printed");
+    toml::from_str(&text).map_err(|e| {
+        let key = e.span().map_or_else(String::new, |span| key_at(&text, span.start));
+        ConfigError::Key { origin: origin_of(&key), problem: e.message().to_owned(), key }
+    })
+}
+
+/// The dotted key of the line that holds byte `at`.
+fn key_at(text: &str, at: usize) -> String {
+    let mut section = String::new();
+    let mut key = String::new();
+    for line in text[..text[at..].find('\n').map_or(text.len(), |end| at + end)].lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            name.clone_into(&mut section);
+            key.clear();
+        } else if let Some((name, _)) = line.split_once(" = ") {
+            name.clone_into(&mut key);
+        }
+    }
+    dotted(&section, &key)
+}
+
+fn dotted(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+}
+
+fn variable(key: &str) -> String {
+    if key == "database_url" {
+        return "DATABASE_URL".to_owned();
+    }
+    format!("QINGNIAO_{}", key.replace('.', "_").to_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(set: &[(&str, &str)]) -> Result<Config, String> {
+        let env = |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        Config::load(None, &env).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_environment_overrides_every_kind_of_key() {
+        let config = load(&[
+            ("DATABASE_URL", "mysql://root@127.0.0.1/x"),
+            ("QINGNIAO_LISTEN", "127.0.0.1:9"),
+            ("QINGNIAO_HTTP_TRUSTED_PROXIES", "10.0.0.1, 127.0.0.1"),
+            ("QINGNIAO_TOKENS_TTL_DAYS", "7"),
+            ("QINGNIAO_COVERS_FFMPEG_DOWNLOAD", "true"),
+        ])
+        .unwrap();
+        assert_eq!(config.listen.port(), 9);
+        assert_eq!(config.database_url, "mysql://root@127.0.0.1/x");
+        assert_eq!(config.http.trusted_proxies.len(), 2);
+        assert_eq!(config.tokens.ttl_days, 7);
+        assert!(config.covers.ffmpeg_download);
+    }
+
+    #[test]
+    fn a_bad_value_names_its_key_and_what_is_allowed() {
+        let refused = |name, value| load(&[(name, value)]).unwrap_err();
+        assert!(refused("QINGNIAO_LISTEN", "nowhere").contains("`listen` (QINGNIAO_LISTEN)"));
+        assert!(refused("QINGNIAO_HTTP_BODY_BYTES_MAX", "many").contains("a whole number"));
+        assert!(refused("QINGNIAO_HTTP_BODY_BYTES_MAX", "-1").contains("`http.body_bytes_max`"));
+        assert!(refused("DATABASE_URL", "postgres://x").contains("must start with mysql://"));
+        assert!(refused("QINGNIAO_JWT_SECRET", "short").contains("16 characters"));
+        assert!(refused("QINGNIAO_OSS_ENDPOINT", "oss-cn-hangzhou.aliyuncs.com").contains("`oss.region`"));
+        assert!(refused("QINGNIAO_LOG_FORMAT", "xml").contains("`log.format`"));
+    }
+
+    #[test]
+    fn a_file_may_only_use_known_keys() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "[http]\nbody_limit = 5\n").unwrap();
+        let refusal = Config::load(Some(file.path()), &|_| None).unwrap_err().to_string();
+        assert!(refusal.contains("`http.body_limit`"), "{refusal}");
+        std::fs::write(file.path(), "[http]\nbody_bytes_max = 5\n").unwrap();
+        assert_eq!(Config::load(Some(file.path()), &|_| None).unwrap().http.body_bytes_max, 5);
+    }
+}

@@ -1,0 +1,38 @@
+//! Everything in which MySQL and SQLite differ. No other module may ask for the engine.
+
+use super::{Done, Engine};
+
+/// The tail of an upsert on the unique column `key` that takes the new value of `columns`.
+pub fn on_conflict_update(engine: Engine, key: &str, columns: &[&str]) -> String {
+    let taken = |form: &dyn Fn(&str) -> String| columns.iter().map(|c| form(c)).collect::<Vec<_>>().join(", ");
+    match engine {
+        Engine::MySql => format!(" ON DUPLICATE KEY UPDATE {}", taken(&|c| format!("{c} = VALUES({c})"))),
+        Engine::Sqlite => format!(" ON CONFLICT ({key}) DO UPDATE SET {}", taken(&|c| format!("{c} = excluded.{c}"))),
+    }
+}
+
+/// The tail of an insert that does nothing when the unique columns `key` hold the row already.
+pub fn on_conflict_ignore(engine: Engine, key: &str) -> String {
+    let first = key.split(',').next().unwrap_or(key).trim();
+    match engine {
+        Engine::MySql => format!(" ON DUPLICATE KEY UPDATE {first} = {first}"),
+        Engine::Sqlite => format!(" ON CONFLICT ({key}) DO NOTHING"),
+    }
+}
+
+/// The tail of a SELECT that locks its rows until the end of the transaction; SQLite's writer is alone anyway.
+pub const fn for_update(engine: Engine) -> &'static str {
+    match engine {
+        Engine::MySql => " FOR UPDATE",
+        Engine::Sqlite => "",
+    }
+}
+
+/// Id of the first of `count` rows that one insert made; both engines number them without gaps
+/// (MySQL because `db::open` sets `auto_increment_increment` to 1).
+pub fn first_id(engine: Engine, done: Done, count: usize) -> i64 {
+    match engine {
+        Engine::MySql => done.id,
+        Engine::Sqlite => done.id - i64::try_from(count).unwrap_or(i64::MAX) + 1,
+    }
+}

@@ -1,0 +1,54 @@
+//! What a driver's error means to a caller: a store that is away (503, try again) or a bug (500).
+
+use sqlx::error::DatabaseError;
+use sqlx::mysql::{MySqlDatabaseError, MySqlQueryResult};
+use sqlx::sqlite::{SqliteError, SqliteQueryResult};
+
+use super::Done;
+use crate::error::AppError;
+
+/// MySQL errors that pass: too many connections, shutdown, lock wait timeout, deadlock, killed, read-only fail-over.
+const MYSQL_PASSING: [u16; 9] = [1040, 1053, 1205, 1213, 1290, 1317, 1792, 1836, 1927];
+/// SQLite primary result codes that pass: busy, locked, read-only, I/O error, full, cannot open.
+const SQLITE_PASSING: [i32; 6] = [5, 6, 8, 10, 13, 14];
+
+impl From<sqlx::Error> for AppError {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        let passes = match &error {
+            E::Io(_) | E::Tls(_) | E::Protocol(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed => true,
+            E::Database(e) => passes(e.as_ref()),
+            _ => false,
+        };
+        if passes { Self::unavailable(error) } else { Self::internal(error) }
+    }
+}
+
+fn passes(error: &dyn DatabaseError) -> bool {
+    if let Some(e) = error.try_downcast_ref::<MySqlDatabaseError>() {
+        return MYSQL_PASSING.contains(&e.number());
+    }
+    if error.try_downcast_ref::<SqliteError>().is_some() {
+        let code: i32 = error.code().and_then(|code| code.parse().ok()).unwrap_or(0);
+        return SQLITE_PASSING.contains(&(code & 0xff));
+    }
+    false
+}
+
+/// Whether a unique index refused the row; the transaction goes on.
+pub fn is_unique_violation(error: &AppError) -> bool {
+    let (AppError::Internal(source) | AppError::Busy(Some(source))) = error else { return false };
+    matches!(source.downcast_ref::<sqlx::Error>(), Some(sqlx::Error::Database(e)) if e.is_unique_violation())
+}
+
+impl From<MySqlQueryResult> for Done {
+    fn from(done: MySqlQueryResult) -> Self {
+        Self { rows: done.rows_affected(), id: i64::try_from(done.last_insert_id()).unwrap_or(i64::MAX) }
+    }
+}
+
+impl From<SqliteQueryResult> for Done {
+    fn from(done: SqliteQueryResult) -> Self {
+        Self { rows: done.rows_affected(), id: done.last_insert_rowid() }
+    }
+}

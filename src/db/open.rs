@@ -1,0 +1,99 @@
+//! Opening and migrating the store at start.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, Executor};
+
+use super::Db;
+use crate::config::Config;
+use crate::error::{AppError, Result};
+
+static MYSQL: Migrator = sqlx::migrate!("migrations/mysql");
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// Prepared statements kept a connection: the statements of all stores plus one for each length of the multi-row ones.
+const STATEMENTS_MAX: usize = 512;
+/// Readers of the embedded SQLite, each a thread: more would only queue for the same two cores.
+const SQLITE_READERS_MAX: u32 = 4;
+/// A MySQL connection that rested longer than this is tried before it is lent, so that a restarted server is noticed.
+const MYSQL_REST_MAX: Duration = Duration::from_millis(500);
+
+impl Db {
+    /// Opens the store that `config` names and brings its schema up to date.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let url = config.database_url.as_str();
+        let db = if url.is_empty() {
+            open_sqlite(SqliteConnectOptions::new().filename(config.sqlite_path()), config).await?
+        } else if url.starts_with("sqlite:") {
+            open_sqlite(SqliteConnectOptions::from_str(url)?, config).await?
+        } else {
+            open_mysql(url, config).await?
+        };
+        db.migrate().await?;
+        Ok(db)
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        match self {
+            Self::MySql(pool) => MYSQL.run(pool).await,
+            Self::Sqlite { writer, .. } => SQLITE.run(writer).await,
+        }
+        .map_err(AppError::internal)
+    }
+}
+
+async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<Db> {
+    if let Some(folder) = options.get_filename().parent().filter(|folder| *folder != Path::new("")) {
+        std::fs::create_dir_all(folder).map_err(AppError::internal)?;
+    }
+    let options = options
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(5))
+        .statement_cache_capacity(STATEMENTS_MAX);
+    let pool = |size| {
+        SqlitePoolOptions::new()
+            .max_connections(size)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .acquire_timeout(Duration::from_millis(config.database.acquire_timeout_ms))
+    };
+    let writer = pool(1).connect_with(options.clone()).await?;
+    let readers = pool(SQLITE_READERS_MAX).connect_lazy_with(options.pragma("query_only", "ON"));
+    Ok(Db::Sqlite { readers, writer })
+}
+
+async fn open_mysql(url: &str, config: &Config) -> Result<Db> {
+    let options = MySqlConnectOptions::from_str(url)?.charset("utf8mb4").statement_cache_capacity(STATEMENTS_MAX);
+    let pool = MySqlPoolOptions::new()
+        .max_connections(config.database.connections_max)
+        .test_before_acquire(false)
+        .acquire_timeout(Duration::from_millis(config.database.acquire_timeout_ms))
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+                connection
+                    .execute("SET SESSION auto_increment_increment = 1, SESSION innodb_lock_wait_timeout = 5")
+                    .await?;
+                Ok(())
+            })
+        })
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > MYSQL_REST_MAX {
+                    return Ok(connection.ping().await.is_ok());
+                }
+                Ok(true)
+            })
+        })
+        .connect_with(options)
+        .await?;
+    Ok(Db::MySql(pool))
+}

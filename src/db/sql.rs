@@ -1,0 +1,40 @@
+//! SQL whose length depends on a list: rows of an insert, members of an `IN`. Built from literals only.
+
+use sqlx::SqlSafeStr;
+use sqlx::SqlStr;
+
+/// Most rows or list members in one statement: enough to share its cost, few enough to keep the statement cache small
+/// (each length is one prepared statement).
+pub const ROWS_MAX: usize = 64;
+
+/// A statement built from literals; values are always bound.
+#[derive(Clone, Debug)]
+pub struct Sql(String);
+
+impl Sql {
+    /// `literals` in order, with nothing between them.
+    pub fn of(literals: &[&'static str]) -> Self {
+        Self(literals.concat())
+    }
+
+    /// `head` followed by `count` times `row`, comma-separated, and `tail`: `INSERT … VALUES (?,?),(?,?)`.
+    pub fn rows(head: &'static str, row: &'static str, count: usize, tail: &str) -> Self {
+        let mut text = String::with_capacity(head.len() + (row.len() + 1) * count + tail.len());
+        text.push_str(head);
+        for i in 0..count {
+            if i > 0 {
+                text.push(',');
+            }
+            text.push_str(row);
+        }
+        text.push_str(tail);
+        Self(text)
+    }
+}
+
+impl SqlSafeStr for Sql {
+    #[expect(clippy::disallowed_types, reason = "the one place: the text is made of literals")]
+    fn into_sql_str(self) -> SqlStr {
+        sqlx::AssertSqlSafe(self.0).into_sql_str()
+    }
+}

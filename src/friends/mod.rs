@@ -1,0 +1,7 @@
+//! Friends: who is in whose list, under which remark, blocked or starred. Facts only: asking and agreeing is `requests`.
+
+pub mod model;
+pub mod service;
+mod store;
+
+pub use service::State;

@@ -1,0 +1,30 @@
+//! The text heartbeat of every socket, spread over its period; one task for all of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::App;
+use crate::hub::Frame;
+
+/// Sockets are visited in this many slices of the period.
+const SLICES: u64 = 30;
+
+/// Sends each socket `{"type":"ping"}` once a period, until the server stops.
+pub async fn run(app: Arc<App>) {
+    let period = Duration::from_secs(app.config.ws.heartbeat_s);
+    let frame = Frame::from_static(r#"{"type":"ping"}"#);
+    let mut slice = 0;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(period / u32::try_from(SLICES).unwrap_or(1)) => {}
+            () = app.stop.cancelled() => return,
+        }
+        slice = (slice + 1) % SLICES;
+        for session in app.hub.sessions() {
+            if session.id % SLICES == slice {
+                session.beat(frame.clone());
+            }
+        }
+        app.hub.forget_asked();
+    }
+}

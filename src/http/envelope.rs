@@ -1,0 +1,64 @@
+//! The contract's two reply shapes (contract: people §1): `{"msg":"ok","data":X}` and `{"msg":"fail","data":"<text>"}`.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::json;
+use tracing::{error, warn};
+
+use crate::error::AppError;
+
+/// HTTP 200 with `data` in the envelope.
+pub fn ok<T: Serialize>(data: T) -> Response {
+    match serde_json::to_vec(&Success { msg: "ok", data }) {
+        Ok(body) => json_reply(StatusCode::OK, body.into()),
+        Err(cause) => AppError::internal(cause).into_response(),
+    }
+}
+
+/// HTTP 200 with JSON that is serialised already: it is shared with the pushed frame.
+pub struct Raw<'a>(pub &'a str);
+
+impl IntoResponse for Raw<'_> {
+    fn into_response(self) -> Response {
+        json_reply(StatusCode::OK, ["{\"msg\":\"ok\",\"data\":", self.0, "}"].concat().into())
+    }
+}
+
+#[derive(Serialize)]
+struct Success<T> {
+    msg: &'static str,
+    data: T,
+}
+
+impl IntoResponse for AppError {
+    fn into_response(self) -> Response {
+        let status = match &self {
+            Self::Refused(_) => StatusCode::BAD_REQUEST,
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Busy(cause) => {
+                if let Some(cause) = cause {
+                    warn!(cause = %cause, "the store did not answer; the request was refused with 503");
+                }
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Internal(cause) => {
+                error!(cause = %cause, "a request failed by a fault of the server");
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        let body = json!({ "msg": "fail", "data": self.to_string() });
+        json_reply(status, body.to_string().into())
+    }
+}
+
+fn json_reply(status: StatusCode, body: Body) -> Response {
+    let mut reply = Response::new(body);
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    reply
+}

@@ -1,0 +1,168 @@
+//! Parameters as the old backend's validator reads them (contract: people §1.1, messaging §0): loose in type, exact in text.
+//!
+//! A [`Draft`] reads its fields in the contract's order; the first that fails ends it with its message.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+use validator::{ValidateLength, ValidateRange};
+
+use crate::error::{AppError, Result};
+
+/// Bounds that the old validator assumes where none are given, and prints when the other bound fails.
+pub const INT_MAX: i64 = 10_000_000_000_000_000;
+const LENGTH_MAX: u64 = 10_000_000;
+
+/// A checked set of parameters; a service never receives anything else.
+pub trait Draft: Sized {
+    /// Takes the declared fields, in the order in which the contract checks them.
+    fn read(fields: &Fields) -> Result<Self>;
+}
+
+/// The raw values of one request. Path parameters win over the body's (over the query's on GET).
+#[derive(Debug, Default)]
+pub struct Fields(HashMap<String, Value>);
+
+impl Fields {
+    /// Adds a value unless a better source has set it.
+    pub fn insert(&mut self, name: String, value: Value) {
+        self.0.entry(name).or_insert(value);
+    }
+
+    /// A string that must be there, of `min` to `max` code points.
+    pub fn string(&self, name: &str, label: &str, min: u64, max: u64) -> Result<String> {
+        let value = self.text(name).ok_or_else(|| missing(label))?;
+        if value.validate_length(Some(min), Some(max), None) {
+            return Ok(value);
+        }
+        Err(AppError::Invalid(format!("{label} 的长度 必须 在 {min} 和 {max} 之间")))
+    }
+
+    /// A string that must be there, with no bound of its own.
+    pub fn any_string(&self, name: &str, label: &str) -> Result<String> {
+        self.string(name, label, 1, LENGTH_MAX)
+    }
+
+    /// A string that may be absent; what does not fit counts as absent.
+    pub fn optional_string(&self, name: &str, min: u64, max: u64) -> String {
+        self.text(name).filter(|value| value.validate_length(Some(min), Some(max), None)).unwrap_or_default()
+    }
+
+    /// A whole number that must be there, of `min` to `max`.
+    pub fn int(&self, name: &str, label: &str, min: i64, max: i64) -> Result<i64> {
+        let text = self.text(name).ok_or_else(|| missing(label))?;
+        let not_int = || AppError::Invalid(format!("{label} 的值 `{text}` 的类型不是 `int`"));
+        if !is_int(&text) {
+            return Err(not_int());
+        }
+        let value: Option<i64> = text.parse().ok();
+        match value.filter(|value| value.validate_range(Some(min), Some(max), None, None)) {
+            Some(value) => Ok(value),
+            None if min == 0 => Err(AppError::Invalid(format!("{label} 的数值 必须 大于等于 `0` 小于等于 `{max}`"))),
+            None => Err(AppError::Invalid(format!("{label} 的数值 必须 在 {min} 和 {max} 之间"))),
+        }
+    }
+
+    /// The id of a row: a whole number of 1 or more.
+    pub fn id(&self, name: &str, label: &str) -> Result<i64> {
+        self.int(name, label, 1, INT_MAX)
+    }
+
+    /// A whole number that may be absent; what does not fit becomes `default`.
+    pub fn optional_int(&self, name: &str, min: i64, max: i64, default: i64) -> i64 {
+        self.int(name, "", min, max).unwrap_or(default)
+    }
+
+    /// One of `allowed`, which must be there.
+    pub fn choice(&self, name: &str, label: &str, allowed: &[&'static str]) -> Result<&'static str> {
+        let text = self.text(name).ok_or_else(|| missing(label))?;
+        allowed.iter().find(|choice| **choice == text).copied().ok_or_else(|| not_among(label, &text, allowed))
+    }
+
+    /// One of the whole numbers `allowed`, which must be there.
+    pub fn int_choice(&self, name: &str, label: &str, allowed: &[i64]) -> Result<i64> {
+        let value = self.int(name, label, -INT_MAX, INT_MAX)?;
+        if allowed.contains(&value) {
+            return Ok(value);
+        }
+        let shown: Vec<String> = allowed.iter().map(i64::to_string).collect();
+        let shown: Vec<&str> = shown.iter().map(String::as_str).collect();
+        Err(not_among(label, &value.to_string(), &shown))
+    }
+
+    /// The value as it came, for the few parameters that are not text or numbers.
+    pub fn raw(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// The value as text: numbers in decimal, objects and arrays as compact JSON, `null` as the word, "" as absent.
+    pub fn text(&self, name: &str) -> Option<String> {
+        let text = match self.0.get(name)? {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        Some(text).filter(|text| !text.is_empty())
+    }
+}
+
+fn missing(label: &str) -> AppError {
+    AppError::Invalid(format!("{label}不能为空"))
+}
+
+fn not_among(label: &str, value: &str, allowed: &[&str]) -> AppError {
+    let shown: Vec<String> = allowed.iter().map(|choice| format!("`{choice}`")).collect();
+    AppError::Invalid(format!("{label} 的值 `{value}` 必须在 [{}] 中", shown.join("、")))
+}
+
+fn is_int(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fields(value: Value) -> Fields {
+        let Value::Object(map) = value else { panic!("an object") };
+        let mut fields = Fields::default();
+        map.into_iter().for_each(|(name, value)| fields.insert(name, value));
+        fields
+    }
+
+    fn text_of<T: std::fmt::Debug>(result: Result<T>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn loose_types_are_taken_as_the_old_validator_takes_them() {
+        let f = fields(json!({"a": 123_456, "b": "7", "c": {"x": 1}, "d": null, "e": "", "g": "+07"}));
+        assert_eq!(f.any_string("a", "A").unwrap(), "123456");
+        assert_eq!(f.id("b", "B").unwrap(), 7);
+        assert_eq!(f.any_string("c", "C").unwrap(), r#"{"x":1}"#);
+        assert_eq!(f.any_string("d", "D").unwrap(), "null");
+        assert_eq!(text_of(f.any_string("e", "E")), "E不能为空");
+        assert_eq!(f.id("g", "G").unwrap(), 7);
+    }
+
+    #[test]
+    fn every_refusal_has_the_contract_s_text() {
+        let f = fields(json!({"s": "👍👍👍", "n": "x", "z": -1, "m": 0, "e": "other", "huge": "99999999999999999999"}));
+        assert_eq!(text_of(f.string("s", "账号", 4, 20)), "账号 的长度 必须 在 4 和 20 之间");
+        assert_eq!(text_of(f.id("n", "好友id")), "好友id 的值 `x` 的类型不是 `int`");
+        assert_eq!(text_of(f.id("m", "好友id")), "好友id 的数值 必须 在 1 和 10000000000000000 之间");
+        assert_eq!(text_of(f.int("z", "属性", 0, 10)), "属性 的数值 必须 大于等于 `0` 小于等于 `10`");
+        assert_eq!(text_of(f.id("huge", "好友id")), "好友id 的数值 必须 在 1 和 10000000000000000 之间");
+        assert_eq!(text_of(f.choice("e", "类型", &["single", "group"])), "类型 的值 `other` 必须在 [`single`、`group`] 中");
+        assert_eq!(text_of(f.int_choice("z", "可见", &[0, 1])), "可见 的值 `-1` 必须在 [`0`、`1`] 中");
+    }
+
+    #[test]
+    fn what_does_not_fit_an_optional_field_counts_as_absent() {
+        let f = fields(json!({"nickname": "x".repeat(51), "limit": "many"}));
+        assert_eq!(f.optional_string("nickname", 1, 50), "");
+        assert_eq!(f.optional_int("limit", 1, INT_MAX, 30), 30);
+    }
+}

@@ -1,0 +1,10 @@
+//! The HTTP kit: the contract's envelope, its loosely typed parameters and its own connection loop. No chat rules.
+
+pub mod envelope;
+pub mod fields;
+pub mod payload;
+pub mod serve;
+
+pub use envelope::{Raw, ok};
+pub use fields::{Draft, Fields};
+pub use payload::{Params, Payload};

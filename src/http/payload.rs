@@ -1,0 +1,160 @@
+//! Extractors for checked parameters: [`Payload`] for a body (POST), [`Params`] for a query (GET); both see the path.
+
+use std::collections::BTreeMap;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Multipart, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use serde_json::{Map, Value};
+
+use super::fields::{Draft, Fields};
+use crate::error::{AppError, Result};
+
+/// Most members of a list in a form body, as the old parser's `arrayLimit`.
+const LIST_MAX: usize = 100;
+
+/// Parameters of a body: JSON, urlencoded or the plain fields of a multipart form, whatever the client prefers.
+#[derive(Debug)]
+pub struct Payload<T>(pub T);
+
+/// Parameters of a GET: the path's, then the query's.
+#[derive(Debug)]
+pub struct Params<T>(pub T);
+
+impl<T: Draft, S: Send + Sync> FromRequest<S> for Payload<T> {
+    type Rejection = AppError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        let (mut parts, body) = request.into_parts();
+        let mut fields = path_fields(&mut parts, state).await?;
+        let body = body_fields(Request::from_parts(parts, body), state).await?;
+        body.into_iter().for_each(|(name, value)| fields.insert(name, value));
+        T::read(&fields).map(Self)
+    }
+}
+
+impl<T: Draft, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = AppError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let mut fields = path_fields(parts, state).await?;
+        let query = form_fields(parts.uri.query().unwrap_or_default().as_bytes());
+        query.into_iter().for_each(|(name, value)| fields.insert(name, value));
+        T::read(&fields).map(Self)
+    }
+}
+
+async fn path_fields<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Fields> {
+    let mut fields = Fields::default();
+    let path = RawPathParams::from_request_parts(parts, state).await.map_err(|_| AppError::NotFound)?;
+    path.iter().for_each(|(name, value)| fields.insert(name.to_owned(), Value::String(value.to_owned())));
+    Ok(fields)
+}
+
+async fn body_fields<S: Send + Sync>(request: Request, state: &S) -> Result<Map<String, Value>> {
+    let kind = content_type(request.headers());
+    if kind.starts_with("multipart/form-data") {
+        return multipart_fields(request, state).await;
+    }
+    let bytes = Bytes::from_request(request, state).await.map_err(|rejection| body_rejection(rejection.status()))?;
+    parse_body(&kind, &bytes)
+}
+
+/// Reads the fields of a whole body; a type that is neither JSON nor a form holds none, as in the old parser.
+pub fn parse_body(kind: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
+    if kind.contains("json") {
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Map::new());
+        }
+        return serde_json::from_slice(bytes).map_err(|_| malformed());
+    }
+    if kind.starts_with("application/x-www-form-urlencoded") {
+        return Ok(form_fields(bytes));
+    }
+    Ok(Map::new())
+}
+
+/// The body's media type in lower case, or "".
+pub fn content_type(headers: &HeaderMap) -> String {
+    headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_ascii_lowercase()
+}
+
+/// HTTP 400 for a body that cannot be parsed.
+pub const fn malformed() -> AppError {
+    AppError::refused("请求体格式错误")
+}
+
+fn body_rejection(status: axum::http::StatusCode) -> AppError {
+    if status == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
+        return AppError::TooLarge("请求体过大".into());
+    }
+    malformed()
+}
+
+async fn multipart_fields<S: Send + Sync>(request: Request<Body>, state: &S) -> Result<Map<String, Value>> {
+    let mut form = Multipart::from_request(request, state).await.map_err(|_| malformed())?;
+    let mut fields = Map::new();
+    while let Some(part) = form.next_field().await.map_err(|e| body_rejection(e.status()))? {
+        let Some(name) = part.name().map(str::to_owned) else { continue };
+        if part.file_name().is_some() {
+            continue;
+        }
+        let text = part.text().await.map_err(|e| body_rejection(e.status()))?;
+        fields.entry(name).or_insert(Value::String(text));
+    }
+    Ok(fields)
+}
+
+/// Form fields in the style of the `qs` library: `a=1&a=2`, `a[]=1`, `a[0]=1` are lists, `a[b]=1` is an object.
+fn form_fields(bytes: &[u8]) -> Map<String, Value> {
+    let mut plain: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let mut lists: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let mut objects: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    for (name, value) in form_urlencoded::parse(bytes) {
+        let value = Value::String(value.into_owned());
+        let list = match name.split_once('[').and_then(|(name, rest)| Some((name, rest.strip_suffix(']')?))) {
+            Some((name, index)) if index.bytes().all(|b| b.is_ascii_digit()) => lists.entry(name.to_owned()).or_default(),
+            Some((name, key)) => {
+                objects.entry(name.to_owned()).or_default().insert(key.to_owned(), value);
+                continue;
+            }
+            None => plain.entry(name.into_owned()).or_default(),
+        };
+        if list.len() < LIST_MAX {
+            list.push(value);
+        }
+    }
+    let mut fields: Map<String, Value> =
+        objects.into_iter().map(|(name, object)| (name, Value::Object(object))).collect();
+    fields.extend(lists.into_iter().map(|(name, list)| (name, Value::Array(list))));
+    for (name, mut values) in plain {
+        let value = if values.len() == 1 { values.remove(0) } else { Value::Array(values) };
+        fields.insert(name, value);
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn forms_take_lists_in_each_of_their_three_spellings() {
+        for body in ["userIds=1&userIds=2", "userIds[]=1&userIds[]=2", "userIds%5B0%5D=1&userIds%5B1%5D=2"] {
+            assert_eq!(Value::Object(form_fields(body.as_bytes())), json!({"userIds": ["1", "2"]}), "{body}");
+        }
+        assert_eq!(Value::Object(form_fields(b"data[data]=hi&type=text")), json!({"data": {"data": "hi"}, "type": "text"}));
+    }
+
+    #[test]
+    fn a_body_that_is_not_an_object_is_malformed() {
+        for body in ["{", "[]", "7", "null", "{\"a\":}"] {
+            assert!(parse_body("application/json", body.as_bytes()).is_err(), "{body}");
+        }
+        assert!(parse_body("application/json", b" ").unwrap().is_empty());
+        assert!(parse_body("text/plain", b"{").unwrap().is_empty());
+    }
+}

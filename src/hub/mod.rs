@@ -1,0 +1,254 @@
+//! Who is connected, and what is on its way to whom. In memory only: whatever is lost here is still pending in the store.
+//!
+//! The hub keeps a [`mailbox`](self) a user: its sockets, which of them gets the pushes, and the messages that were pushed
+//! but not yet proved received. Pushing never blocks, never fails and never awaits. Reading the store is not the hub's
+//! business: it queues [`Drain`] tickets, and `messages::delivery` does the work.
+
+mod mailbox;
+mod online;
+mod outbox;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+use mailbox::Mailbox;
+use online::Online;
+pub use outbox::{Burst, Ending, Frame, Session, Ticket};
+use tokio::sync::Notify;
+
+use crate::ids::{MessageId, SubscriptionId, UserId};
+
+/// How long a call for pending messages counts for a socket that has not registered yet (decision 27).
+const ASKED_TTL: Duration = Duration::from_secs(15);
+/// Most such calls remembered; past it the oldest call is only lost for a socket that never asks again.
+const ASKED_MAX: usize = 200_000;
+
+/// The connected users of this process.
+#[derive(Debug)]
+pub struct Hub {
+    users: DashMap<UserId, Mailbox>,
+    asked: DashMap<UserId, Instant>,
+    online: Online,
+    next_session: AtomicU64,
+    outbox_bytes_max: usize,
+    /// At most one that is still valid a user.
+    drains: Mutex<Vec<Drain>>,
+    drains_wake: Notify,
+}
+
+/// What a confirmation of a pushed message moves: the cursor of its stream, once everything before it is confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The message.
+    pub message: MessageId,
+    /// Where it is pending.
+    pub stream: Stream,
+}
+
+/// One of the streams that make up what a person receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Messages to this person alone.
+    Direct,
+    /// A group's messages, by the person's subscription and the message's number in the group.
+    Group(SubscriptionId, i64),
+}
+
+/// What a pong proved to be received.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Confirmed {
+    /// New cursor of the direct messages.
+    pub direct: Option<MessageId>,
+    /// New cursors of subscriptions.
+    pub groups: Vec<(SubscriptionId, i64)>,
+    /// Messages received while older ones were pending, so that no cursor may pass them yet.
+    pub early: Vec<MessageId>,
+}
+
+impl Confirmed {
+    /// Whether there is nothing to record.
+    pub fn is_empty(&self) -> bool {
+        self.direct.is_none() && self.groups.is_empty() && self.early.is_empty()
+    }
+}
+
+/// The right to push what is pending to one socket; it ends when another socket takes its place.
+#[derive(Debug)]
+pub struct Drain {
+    /// Whose messages.
+    pub user: UserId,
+    /// The socket.
+    pub session: Arc<Session>,
+    /// Whether the client asked; if not, this only finds out whether anything is pending at all.
+    pub asked: bool,
+    epoch: u64,
+}
+
+/// What became of one step of a [`Drain`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Done.
+    Done,
+    /// The socket's queue is full: wait for [`Session::room`] and try again.
+    Full,
+    /// Another socket has taken over, or this one is gone.
+    Over,
+}
+
+impl Hub {
+    /// A hub whose sockets may each have `outbox_bytes_max` bytes waiting.
+    pub fn new(outbox_bytes_max: usize) -> Self {
+        Self {
+            users: DashMap::new(),
+            asked: DashMap::new(),
+            online: Online::new(),
+            next_session: AtomicU64::new(1),
+            outbox_bytes_max,
+            drains: Mutex::default(),
+            drains_wake: Notify::new(),
+        }
+    }
+
+    /// Registers a socket with its first frames.
+    pub fn register(&self, user: UserId, ticket: Ticket, greeting: Vec<Frame>) -> Arc<Session> {
+        let id = self.next_session.fetch_add(1, Ordering::Relaxed);
+        let session = Arc::new(Session::new(id, user, ticket, greeting));
+        let asked = self.asked.get(&user).is_some_and(|at| at.elapsed() < ASKED_TTL);
+        if asked {
+            session.mark_asked();
+        }
+        let mut mailbox = self.users.entry(user).or_default();
+        let drain = mailbox.add(session.clone());
+        self.online.set(user, true);
+        drop(mailbox);
+        self.start(drain);
+        session
+    }
+
+    /// Removes exactly this socket. What was on its way by it is pending again.
+    pub fn unregister(&self, session: &Arc<Session>) {
+        let Some(mut mailbox) = self.users.get_mut(&session.user) else { return };
+        let drain = mailbox.remove(session);
+        if mailbox.is_empty() {
+            self.online.set(session.user, false);
+            drop(mailbox);
+            self.users.remove_if(&session.user, |_, mailbox| {
+                let gone = mailbox.is_empty();
+                if !gone {
+                    self.online.set(session.user, true);
+                }
+                gone
+            });
+        }
+        session.release();
+        self.start(drain);
+    }
+
+    /// Pushes a stored message to `user`, if one of its sockets may have it now.
+    pub fn push(&self, user: UserId, frame: &Frame, receipt: Receipt) {
+        if !self.online.get(user) {
+            return;
+        }
+        let drain = self.users.get_mut(&user).and_then(|mut m| m.push(frame, receipt, self.outbox_bytes_max));
+        self.start(drain);
+    }
+
+    /// Pushes a frame that is never stored (a card) to the user's active socket.
+    pub fn push_transient(&self, user: UserId, frame: Frame) {
+        if let Some(session) = self.users.get(&user).and_then(|mailbox| mailbox.active().cloned()) {
+            session.push_transient(frame);
+        }
+    }
+
+    /// Whether a socket of `user` gets pushes on this process.
+    pub fn is_online(&self, user: UserId) -> bool {
+        self.online.get(user) && self.users.get(&user).is_some_and(|mailbox| mailbox.active().is_some())
+    }
+
+    /// The client asked for what is pending: on its socket if there is one, and on one that registers soon.
+    pub fn ask(&self, user: UserId) {
+        if self.asked.len() >= ASKED_MAX {
+            self.forget_asked();
+        }
+        if self.asked.len() < ASKED_MAX {
+            self.asked.insert(user, Instant::now());
+        }
+        let drain = self.users.get_mut(&user).and_then(|mut mailbox| mailbox.ask());
+        self.start(drain);
+    }
+
+    /// Whether messages are still on their way to the drain's user by another socket: they may not be overtaken.
+    /// The other sockets are asked to prove that they live, and to be dropped if they do not (see `gateway`).
+    pub fn held_elsewhere(&self, drain: &Drain) -> Result<bool, Over> {
+        self.mailbox_of(drain).map(|mailbox| mailbox.held_elsewhere()).ok_or(Over)
+    }
+
+    /// Pushes one pending message on behalf of `drain`.
+    pub fn drain_push(&self, drain: &Drain, frame: &Frame, receipt: Receipt) -> Step {
+        let Some(mut mailbox) = self.mailbox_of(drain) else { return Step::Over };
+        mailbox.drain_push(frame, receipt, self.outbox_bytes_max)
+    }
+
+    /// Everything up to `position` has been pushed and the store showed nothing more. Returns whether the drain is over:
+    /// if a message was committed meanwhile, the store is to be read again.
+    pub fn drain_end(&self, drain: &Drain, position: MessageId) -> bool {
+        self.mailbox_of(drain).is_none_or(|mut mailbox| mailbox.drain_end(position))
+    }
+
+    /// A probe read `due`, all that is pending. If it is all on its way already, pushes are live from here on.
+    pub fn probe_end(&self, drain: &Drain, due: &[MessageId]) {
+        if let Some(mut mailbox) = self.mailbox_of(drain) {
+            mailbox.probe_end(due);
+        }
+    }
+
+    /// The socket proved that it received its first `count` messages.
+    pub fn confirm(&self, session: &Session, count: u64) -> Confirmed {
+        self.users.get_mut(&session.user).map(|mut mailbox| mailbox.confirm(session.id, count)).unwrap_or_default()
+    }
+
+    /// Ends the pushes of every socket of `user` whose token `keep` rejects, and closes with `code` those of role `user`
+    /// if a code is given.
+    pub fn revoke(&self, user: UserId, code: Option<u16>, keep: &dyn Fn(&Ticket) -> bool) {
+        let drain = self.users.get_mut(&user).and_then(|mut mailbox| mailbox.revoke(code, keep));
+        self.start(drain);
+    }
+
+    /// The next drain to run.
+    pub async fn next_drain(&self) -> Drain {
+        loop {
+            let next = self.drains.lock().expect("no code panics while it holds this lock").pop();
+            match next {
+                Some(drain) => return drain,
+                None => self.drains_wake.notified().await,
+            }
+        }
+    }
+
+    fn start(&self, drain: Option<Drain>) {
+        if let Some(drain) = drain {
+            self.drains.lock().expect("no code panics while it holds this lock").push(drain);
+            self.drains_wake.notify_one();
+        }
+    }
+
+    /// Every socket, for the heartbeat.
+    pub fn sessions(&self) -> Vec<Arc<Session>> {
+        self.users.iter().flat_map(|mailbox| mailbox.sessions().to_vec()).collect()
+    }
+
+    /// Drops calls for pending messages that are too old to matter.
+    pub fn forget_asked(&self) {
+        self.asked.retain(|_, at| at.elapsed() < ASKED_TTL);
+    }
+
+    fn mailbox_of(&self, drain: &Drain) -> Option<dashmap::mapref::one::RefMut<'_, UserId, Mailbox>> {
+        self.users.get_mut(&drain.user).filter(|mailbox| mailbox.epoch() == drain.epoch)
+    }
+}
+
+/// The drain has lost its socket.
+#[derive(Debug)]
+pub struct Over;

@@ -1,0 +1,210 @@
+//! One socket as the rest of the server sees it: a bounded queue of frames that its connection task writes.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::sync::Notify;
+
+use crate::ids::UserId;
+
+/// A text frame, serialised once and shared by all who receive it.
+pub type Frame = Utf8Bytes;
+
+/// Most bytes of heartbeats and cards that may wait beside the messages: a socket that takes none of them is dropped.
+const TRANSIENT_BYTES_MAX: usize = 64 * 1024;
+
+/// What a socket was opened with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Whether the token has role `user`: such a socket is preferred to guests' (decision 28).
+    pub registered: bool,
+    /// The token's `jti`.
+    pub token_id: Box<str>,
+}
+
+/// How a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Drop TCP without a close frame: the client sees 1006 and reconnects.
+    Drop,
+    /// Close with this code: the client of a registered user shows its dialog 账号异地登录.
+    Close(u16),
+}
+
+/// A registered socket.
+#[derive(Debug)]
+pub struct Session {
+    /// Unique in this process.
+    pub id: u64,
+    /// Whose it is.
+    pub user: UserId,
+    /// What it was opened with.
+    pub ticket: Ticket,
+    queue: Mutex<Queue>,
+    wake: Notify,
+    room: Notify,
+    asked: AtomicBool,
+    muted: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<(Frame, bool)>,
+    message_bytes: usize,
+    transient_bytes: usize,
+    pushed: u64,
+    ending: Option<Ending>,
+    probe: bool,
+    beat: bool,
+}
+
+/// What a connection task takes out of the queue to write in one go.
+#[derive(Debug, Default)]
+pub struct Burst {
+    /// Frames in order.
+    pub frames: Vec<Frame>,
+    /// How many of them are messages, to be confirmed.
+    pub messages: u64,
+    /// Write a ping at once and expect its pong soon: another socket waits for what this one holds.
+    pub probe: bool,
+    /// A heartbeat is among the frames: write a ping with it.
+    pub beat: bool,
+    /// End the connection after the frames.
+    pub ending: Option<Ending>,
+}
+
+impl Session {
+    pub(super) fn new(id: u64, user: UserId, ticket: Ticket, greeting: Vec<Frame>) -> Self {
+        let transient_bytes = greeting.iter().map(|frame| frame.len()).sum();
+        let frames = greeting.into_iter().map(|frame| (frame, false)).collect();
+        Self {
+            id,
+            user,
+            ticket,
+            queue: Mutex::new(Queue { frames, transient_bytes, ..Queue::default() }),
+            wake: Notify::new(),
+            room: Notify::new(),
+            asked: AtomicBool::new(false),
+            muted: AtomicBool::new(false),
+        }
+    }
+
+    /// Queues a frame that is not a message. Heartbeats that a stalled socket does not take are dropped.
+    pub fn push_transient(&self, frame: Frame) {
+        let mut queue = self.lock();
+        if queue.transient_bytes + frame.len() <= TRANSIENT_BYTES_MAX {
+            queue.transient_bytes += frame.len();
+            queue.frames.push_back((frame, false));
+            drop(queue);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Queues a message and returns its number on this socket, or `None` if `bytes_max` bytes are waiting already.
+    pub(super) fn push_message(&self, frame: &Frame, bytes_max: usize) -> Option<u64> {
+        let mut queue = self.lock();
+        if queue.message_bytes > 0 && queue.message_bytes + frame.len() > bytes_max {
+            return None;
+        }
+        queue.message_bytes += frame.len();
+        queue.pushed += 1;
+        queue.frames.push_back((frame.clone(), true));
+        let number = queue.pushed;
+        drop(queue);
+        self.wake.notify_one();
+        Some(number)
+    }
+
+    /// Queues a heartbeat and has the connection task see whether the peer still answers.
+    pub fn beat(&self, frame: Frame) {
+        self.lock().beat = true;
+        self.push_transient(frame);
+    }
+
+    /// Asks the connection task to prove that the peer lives.
+    pub(super) fn probe(&self) {
+        self.lock().probe = true;
+        self.wake.notify_one();
+    }
+
+    /// Ends the connection once what is queued has been written.
+    pub fn end(&self, ending: Ending) {
+        self.lock().ending.get_or_insert(ending);
+        self.wake.notify_one();
+    }
+
+    /// Waits until there is something to take.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Waits until the connection task has taken something.
+    pub async fn room(&self) {
+        self.room.notified().await;
+    }
+
+    /// Takes up to `bytes_max` bytes of frames (at least one frame).
+    pub fn take(&self, bytes_max: usize) -> Burst {
+        let mut queue = self.lock();
+        let mut burst = Burst {
+            probe: std::mem::take(&mut queue.probe),
+            beat: std::mem::take(&mut queue.beat),
+            ..Burst::default()
+        };
+        let mut bytes = 0;
+        while let Some((frame, message)) = queue.frames.pop_front() {
+            bytes += frame.len();
+            if message {
+                queue.message_bytes -= frame.len();
+                burst.messages += 1;
+            } else {
+                queue.transient_bytes -= frame.len();
+            }
+            burst.frames.push(frame);
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        if queue.frames.is_empty() {
+            burst.ending = queue.ending;
+            if queue.frames.capacity() > 64 {
+                queue.frames.shrink_to_fit();
+            }
+        }
+        let more = !queue.frames.is_empty();
+        drop(queue);
+        if more {
+            self.wake.notify_one();
+        }
+        self.room.notify_one();
+        burst
+    }
+
+    /// Lets a drain that waits for room find out that the socket is gone.
+    pub(super) fn release(&self) {
+        self.room.notify_one();
+    }
+
+    /// Whether the client has asked for what is pending, on this socket or just before it registered.
+    pub fn has_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn mark_asked(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_muted(&self) -> bool {
+        self.muted.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn mute(&self) {
+        self.muted.store(true, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("no code panics while it holds this lock")
+    }
+}

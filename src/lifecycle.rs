@@ -1,0 +1,123 @@
+//! From a configuration to a running server, and back to nothing.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::accounts::passwords::Passwords;
+use crate::accounts::tokens::Tokens;
+use crate::app::{App, Shared};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::Db;
+use crate::error::{AppError, Result};
+use crate::hub::Hub;
+use crate::messages::{self, committer::Committer};
+use crate::{accounts, friends, gateway, groups, http, router, visitors};
+
+/// Connections that the kernel keeps while the server is busy: a herd of clients comes back after every restart.
+const BACKLOG: u32 = 4096;
+/// How long a stop waits for running requests and accepted messages.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A server that is listening.
+#[derive(Debug)]
+pub struct Server {
+    /// Where.
+    pub address: SocketAddr,
+    /// Its state, for tests.
+    pub app: Shared,
+}
+
+impl Server {
+    /// Opens the store, starts the background work and listens.
+    pub async fn start(config: Config, clock: Clock) -> Result<Self> {
+        let listener = listen(config.listen).map_err(|cause| {
+            AppError::internal(format!("cannot listen on {} (key `listen`, QINGNIAO_LISTEN): {cause}", config.listen))
+        })?;
+        let address = listener.local_addr().map_err(AppError::internal)?;
+        let db = Db::open(&config).await?;
+        let (committer, queue) = Committer::new();
+        let app = Arc::new(App {
+            hub: Hub::new(config.ws.outbox_bytes_max),
+            passwords: Passwords::new(&config.passwords)?,
+            tokens: Tokens::new(&secret(&config)?),
+            accounts: accounts::State::new(&config.limits),
+            visitors: visitors::State::new(&config.limits),
+            friends: friends::State::default(),
+            groups: groups::State::default(),
+            messages: messages::State::new(committer),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            config,
+            clock,
+            db,
+        });
+        app.tasks.spawn(messages::committer::run(app.clone(), queue));
+        app.tasks.spawn(messages::receipts::run(app.clone()));
+        app.tasks.spawn(messages::delivery::run(app.clone()));
+        app.tasks.spawn(gateway::run_heartbeat(app.clone()));
+        let (own, routes) = (app.clone(), router::router(app.clone()));
+        app.tasks.spawn(async move {
+            http::serve::serve(listener, routes, &own.config.http, &own.tasks, own.stop.clone()).await;
+        });
+        Ok(Self { address, app })
+    }
+
+    /// Stops: no new connections, running requests end, accepted messages are stored, sockets are dropped without a
+    /// close frame (a close frame would log their users out).
+    pub async fn stop(self) {
+        self.app.stop.cancel();
+        self.app.tasks.close();
+        if tokio::time::timeout(GRACE, self.app.tasks.wait()).await.is_err() {
+            warn!("some requests did not end in time and were dropped; none of them was acknowledged");
+        }
+        self.app.db.close().await;
+    }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// The operator's secret, or one that is made at the first start and kept beside the database (decision 10).
+fn secret(config: &Config) -> Result<String> {
+    if !config.jwt_secret.is_empty() {
+        return Ok(config.jwt_secret.clone());
+    }
+    let path = config.data_dir.join("jwt_secret");
+    let kept = |path: &Path| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
+    match kept(&path) {
+        Ok(secret) if secret.len() >= 16 => return Ok(secret),
+        Ok(_) => return Err(AppError::internal(format!("{} is too short; delete it to have one made", path.display()))),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
+        Err(cause) => return Err(AppError::internal(format!("{} cannot be read: {cause}", path.display()))),
+    }
+    std::fs::create_dir_all(&config.data_dir).map_err(AppError::internal)?;
+    let secret = format!("{}{}", crate::ids::uuid(), crate::ids::uuid());
+    write_private(&path, &secret).map_err(|cause| {
+        AppError::internal(format!("the token secret cannot be kept in {}: {cause}", path.display()))
+    })?;
+    info!("a token secret was made in {}; keep it, or everybody must log in again", path.display());
+    Ok(secret)
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}

@@ -1,0 +1,75 @@
+//! Sliding limits: so many accepted calls a key and window. In memory: a restart forgets them, several nodes would share
+//! them through Redis.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard};
+
+/// Most keys counted at once; past it the ones whose window is over are dropped, then new keys are refused.
+const KEYS_MAX: usize = 500_000;
+
+/// Counts calls a key over the last `window_ms`.
+#[derive(Debug)]
+pub struct SlidingLimit<K> {
+    calls: Mutex<HashMap<K, VecDeque<i64>>>,
+    window_ms: i64,
+    calls_max: usize,
+}
+
+impl<K: Hash + Eq> SlidingLimit<K> {
+    /// At most `calls_max` calls in any `window_ms`.
+    pub fn new(calls_max: usize, window_ms: i64) -> Self {
+        Self { calls: Mutex::default(), window_ms, calls_max }
+    }
+
+    /// Counts a call, unless the key has used up its calls: then nothing is counted and the answer is false.
+    pub fn take(&self, key: K, now_ms: i64) -> bool {
+        let mut calls = self.lock();
+        if calls.len() >= KEYS_MAX {
+            calls.retain(|_, at| at.back().is_some_and(|last| now_ms - last < self.window_ms));
+            if calls.len() >= KEYS_MAX && !calls.contains_key(&key) {
+                return false;
+            }
+        }
+        let at = calls.entry(key).or_default();
+        while at.front().is_some_and(|first| now_ms - first >= self.window_ms) {
+            at.pop_front();
+        }
+        let free = at.len() < self.calls_max;
+        if free {
+            at.push_back(now_ms);
+        }
+        free
+    }
+
+    /// Takes back the latest call of a key: it turned out not to count.
+    pub fn give_back(&self, key: &K) {
+        let mut calls = self.lock();
+        if let Some(at) = calls.get_mut(key) {
+            at.pop_back();
+            if at.is_empty() {
+                calls.remove(key);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, VecDeque<i64>>> {
+        self.calls.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_slides_and_refused_calls_do_not_count() {
+        let limit = SlidingLimit::new(2, 100);
+        assert!(limit.take("a", 0) && limit.take("a", 60) && limit.take("b", 60));
+        assert!(!limit.take("a", 99) && !limit.take("a", 99));
+        assert!(limit.take("a", 100), "the first call has left the window, the refused ones never entered it");
+        assert!(!limit.take("a", 159));
+        limit.give_back(&"a");
+        assert!(limit.take("a", 159));
+    }
+}

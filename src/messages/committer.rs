@@ -1,0 +1,211 @@
+//! Group commit: chat messages of all requests are stored in one transaction for all that came in while the last one was
+//! being synced. No timer: an idle server commits at once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+use super::model::{Address, NewMessage};
+use super::post::Post;
+use super::store;
+use crate::app::App;
+use crate::db::sql::ROWS_MAX;
+use crate::error::{AppError, Result};
+use crate::groups::model::Room;
+use crate::groups::service::{self as groups, Reserved};
+use crate::ids::{GroupId, UserId};
+
+/// Messages waiting to be committed; past it senders wait, then are refused.
+const QUEUE_MAX: usize = 4096;
+/// Messages in one transaction.
+const BATCH_MAX: usize = 512;
+/// How long a sender waits for a place in the queue.
+const QUEUE_WAIT: Duration = Duration::from_secs(5);
+
+const NO_GROUP: AppError = AppError::refused("群不存在或者已解散或者被封禁，无法发消息");
+const NOT_A_MEMBER: AppError = AppError::refused("您不在群里，无法发消息");
+const ONE_ONLY: AppError = AppError::refused("在成为好友之前，对方只允许向他发一条消息");
+
+/// A chat message to be stored.
+#[derive(Debug)]
+pub struct Job {
+    /// The message.
+    pub message: NewMessage,
+    /// Refuse it if its sender has ever written to its recipient (the stranger limit, decision 20).
+    pub first_only: bool,
+    reply: oneshot::Sender<Result<()>>,
+}
+
+/// Where requests leave their messages.
+#[derive(Clone, Debug)]
+pub struct Committer(mpsc::Sender<Job>);
+
+impl Committer {
+    /// The two ends of the queue.
+    pub fn new() -> (Self, mpsc::Receiver<Job>) {
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        (Self(sender), receiver)
+    }
+
+    /// Stores a message; when this returns, it is durable and on its way.
+    pub async fn store(&self, message: NewMessage, first_only: bool) -> Result<()> {
+        let (reply, stored) = oneshot::channel();
+        let job = Job { message, first_only, reply };
+        let queued = tokio::time::timeout(QUEUE_WAIT, self.0.send(job)).await;
+        if !matches!(queued, Ok(Ok(()))) {
+            return Err(AppError::busy());
+        }
+        stored.await.unwrap_or_else(|_| Err(AppError::busy()))
+    }
+}
+
+/// Commits what comes in until the queue is closed or the server stops; then everything that was accepted is stored.
+pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Job>) {
+    let mut jobs = Vec::with_capacity(BATCH_MAX);
+    loop {
+        let taken = tokio::select! {
+            biased;
+            taken = queue.recv_many(&mut jobs, BATCH_MAX) => taken,
+            () = app.stop.cancelled(), if !queue.is_closed() => {
+                queue.close();
+                continue;
+            }
+        };
+        if taken == 0 {
+            return;
+        }
+        let (replies, batch) = split(&mut jobs);
+        let outcome = commit(&app, batch).await;
+        if let Err(cause) = &outcome {
+            warn!(%cause, messages = replies.len(), "a batch of messages could not be stored; their senders were told");
+        }
+        answer(replies, outcome);
+    }
+}
+
+type Reply = oneshot::Sender<Result<()>>;
+type Batch = Vec<(NewMessage, bool)>;
+
+fn split(jobs: &mut Vec<Job>) -> (Vec<Reply>, Batch) {
+    jobs.drain(..).map(|job| (job.reply, (job.message, job.first_only))).unzip()
+}
+
+/// Tells each sender its own refusal, or the failure of the whole batch. A sender that has gone is not missed.
+fn answer(replies: Vec<Reply>, outcome: Result<Vec<Option<AppError>>>) {
+    match outcome {
+        Ok(refusals) => replies.into_iter().zip(refusals).for_each(|(reply, refusal)| {
+            let _ = reply.send(refusal.map_or(Ok(()), Err));
+        }),
+        Err(AppError::Internal(cause)) => {
+            let cause = cause.to_string();
+            replies.into_iter().for_each(|reply| {
+                let _ = reply.send(Err(AppError::internal(cause.clone())));
+            });
+        }
+        Err(_) => replies.into_iter().for_each(|reply| {
+            let _ = reply.send(Err(AppError::busy()));
+        }),
+    }
+}
+
+/// Stores a batch in one transaction. `Some` for each message that a rule refused.
+async fn commit(app: &App, batch: Batch) -> Result<Vec<Option<AppError>>> {
+    let mut post = Post::begin(app).await?;
+    let rooms = reserve_all(app, &mut post, &batch).await?;
+    let fresh = fresh_contacts(app, &mut post, &batch).await?;
+    let mut next: HashMap<GroupId, i64> =
+        rooms.iter().map(|(id, reserved)| (*id, reserved.as_ref().map_or(0, |(r, _)| r.first_seq))).collect();
+    let mut written = HashSet::new();
+    let mut refusals = Vec::with_capacity(batch.len());
+    let mut accepted = Vec::with_capacity(batch.len());
+    for (message, first_only) in batch {
+        let verdict = match message.address {
+            Address::User(to) => {
+                let pair = (message.sender, to);
+                let first = fresh.contains(&pair) && written.insert(pair);
+                if first_only && !first { Err(ONE_ONLY) } else { Ok(None) }
+            }
+            Address::Group(id, _) => admit(&rooms, &mut next, id, message.sender).map(Some),
+        };
+        match verdict {
+            Ok(room) => {
+                accepted.push((message, room));
+                refusals.push(None);
+            }
+            Err(refusal) => refusals.push(Some(refusal)),
+        }
+    }
+    if accepted.is_empty() {
+        return Ok(refusals);
+    }
+    let written: Vec<_> = written.into_iter().collect();
+    for chunk in written.chunks(ROWS_MAX) {
+        store::insert_contacts(&mut post.conn(), chunk).await?;
+    }
+    post.store_all(accepted).await?;
+    post.commit().await?;
+    written.into_iter().for_each(|pair| app.messages.contacts.insert(pair, ()));
+    Ok(refusals)
+}
+
+type Rooms = HashMap<GroupId, Option<(Reserved, Arc<Room>)>>;
+
+/// Reserves numbers for each group of the batch, in the order of their ids so that two nodes cannot deadlock.
+async fn reserve_all(app: &App, post: &mut Post<'_>, batch: &Batch) -> Result<Rooms> {
+    let mut counts: std::collections::BTreeMap<GroupId, usize> = std::collections::BTreeMap::new();
+    for (message, _) in batch {
+        if let Address::Group(id, _) = message.address {
+            *counts.entry(id).or_default() += 1;
+        }
+    }
+    let mut rooms = Rooms::with_capacity(counts.len());
+    for (id, count) in counts {
+        let mut conn = post.conn();
+        let room = match groups::reserve(&mut conn, id, count).await?.filter(|reserved| reserved.status == 1) {
+            Some(reserved) => {
+                groups::room_at(app, &mut conn, id, reserved.version).await?.map(|room| (reserved, room))
+            }
+            None => None,
+        };
+        rooms.insert(id, room);
+    }
+    Ok(rooms)
+}
+
+/// Whether the sender may speak in the group, as things stand under the group's lock; if so, the message's number.
+fn admit(
+    rooms: &Rooms,
+    next: &mut HashMap<GroupId, i64>,
+    id: GroupId,
+    sender: UserId,
+) -> Result<(Arc<Room>, i64)> {
+    let Some(Some((_, room))) = rooms.get(&id) else { return Err(NO_GROUP) };
+    if !room.member(sender).is_some_and(|member| member.is_active()) {
+        return Err(NOT_A_MEMBER);
+    }
+    let seq = next.get_mut(&id).ok_or(NO_GROUP)?;
+    let number = *seq;
+    *seq += 1;
+    Ok((room.clone(), number))
+}
+
+/// The pairs of the batch that have no `contacts` row yet. Pairs known from memory cost nothing.
+async fn fresh_contacts(app: &App, post: &mut Post<'_>, batch: &Batch) -> Result<HashSet<(UserId, UserId)>> {
+    let mut fresh = HashSet::new();
+    for (message, _) in batch {
+        let Address::User(to) = message.address else { continue };
+        let pair = (message.sender, to);
+        if fresh.contains(&pair) || app.messages.contacts.get(&pair).is_some() {
+            continue;
+        }
+        if store::contact_exists(&mut post.conn(), pair.0, pair.1).await? {
+            app.messages.contacts.insert(pair, ());
+        } else {
+            fresh.insert(pair);
+        }
+    }
+    Ok(fresh)
+}

@@ -1,0 +1,172 @@
+//! Pushing what is pending: pages from the store to one socket, in order, at the pace of its reader.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tracing::warn;
+
+use super::model::{Due, frame};
+use super::{receipts, store};
+use crate::app::App;
+use crate::db::sql::ROWS_MAX;
+use crate::error::Result;
+use crate::hub::{Drain, Receipt, Step, Stream};
+use crate::ids::{MessageId, SubscriptionId};
+
+/// Pending messages looked up at a time, without their bodies.
+const PAGE_MAX: usize = 512;
+/// Bodies read at a time, in bytes (one body at least).
+const BODIES_BYTES_MAX: i64 = 512 * 1024;
+/// Drains that read the store at the same time; a herd of reconnecting clients queues here.
+const READERS_MAX: usize = 16;
+/// How often a drain looks whether another socket still holds messages of its user.
+const HELD_POLL: Duration = Duration::from_millis(20);
+/// Rest after the store failed.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Runs the drains that the hub starts, until the server stops.
+pub async fn run(app: Arc<App>) {
+    let readers = Arc::new(Semaphore::new(READERS_MAX));
+    loop {
+        let drain = tokio::select! {
+            drain = app.hub.next_drain() => drain,
+            () = app.stop.cancelled() => return,
+        };
+        let (own, readers) = (app.clone(), readers.clone());
+        app.tasks.spawn(async move {
+            let stop = own.stop.clone();
+            tokio::select! {
+                () = retrying(&own, &drain, &readers) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+}
+
+/// Repeats a drain that the store interrupted: what has been pushed is on its way and is not pushed again.
+async fn retrying(app: &App, drain: &Drain, readers: &Semaphore) {
+    let mut position = MessageId::default();
+    loop {
+        let outcome = if drain.asked {
+            run_drain(app, drain, readers, &mut position).await
+        } else {
+            run_probe(app, drain, readers).await
+        };
+        match outcome {
+            Ok(()) => return,
+            Err(cause) => warn!(%cause, user.id = %drain.user, "pending messages could not be read; trying again"),
+        }
+        tokio::time::sleep(RETRY).await;
+        if app.hub.held_elsewhere(drain).is_err() {
+            return;
+        }
+    }
+}
+
+/// Finds out whether anything is pending at all. If not, live pushes may move cursors from now on.
+async fn run_probe(app: &App, drain: &Drain, readers: &Semaphore) -> Result<()> {
+    receipts::flush(app).await?;
+    let due = list_due(app, drain, MessageId::default(), readers).await?;
+    if due.len() < PAGE_MAX {
+        let ids: Vec<_> = due.iter().map(|due| due.id).collect();
+        app.hub.probe_end(drain, &ids);
+    }
+    Ok(())
+}
+
+async fn run_drain(app: &App, drain: &Drain, readers: &Semaphore, position: &mut MessageId) -> Result<()> {
+    // What another socket carries is not pending, and may not be overtaken either: it arrives, or that socket dies.
+    loop {
+        match app.hub.held_elsewhere(drain) {
+            Ok(false) => break,
+            Ok(true) => tokio::time::sleep(HELD_POLL).await,
+            Err(_) => return Ok(()),
+        }
+    }
+    // Everything confirmed so far is behind the cursors before they are read.
+    receipts::flush(app).await?;
+    loop {
+        let page = list_due(app, drain, *position, readers).await?;
+        let last = page.len() < PAGE_MAX;
+        if !push_page(app, drain, page, readers, position).await? {
+            return Ok(());
+        }
+        if last && app.hub.drain_end(drain, *position) {
+            return Ok(());
+        }
+    }
+}
+
+/// The next page of what is pending after `position`, direct and group messages in one order.
+async fn list_due(app: &App, drain: &Drain, position: MessageId, readers: &Semaphore) -> Result<Vec<Due>> {
+    let _slot = readers.acquire().await.expect("the semaphore is never closed");
+    let mut reader = app.db.read().await?;
+    let mut conn = reader.conn();
+    let limit = i64::try_from(PAGE_MAX).unwrap_or(i64::MAX);
+    // Ids are committed in order, so up to this one both lists are complete, whatever is committed between the two reads.
+    let newest = store::find_newest_id(&mut conn).await?;
+    let cursor = store::find_inbox_cursor(&mut conn, drain.user).await?.max(position);
+    let mut due = store::list_due_direct(&mut conn, drain.user, cursor, limit).await?;
+    due.extend(store::list_due_group(&mut conn, drain.user, position, limit).await?);
+    due.retain(|due| due.id <= newest);
+    due.sort_unstable_by_key(|due| due.id);
+    due.truncate(PAGE_MAX);
+    Ok(due)
+}
+
+/// Pushes a page. Returns false if the drain has lost its socket.
+async fn push_page(
+    app: &App,
+    drain: &Drain,
+    page: Vec<Due>,
+    readers: &Semaphore,
+    position: &mut MessageId,
+) -> Result<bool> {
+    let mut rest = page.as_slice();
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(fitting(rest));
+        let ids: Vec<MessageId> = now.iter().map(|due| due.id).collect();
+        let bodies = {
+            let _slot = readers.acquire().await.expect("the semaphore is never closed");
+            store::list_bodies(&mut app.db.read().await?.conn(), &ids).await?
+        };
+        let mut bodies = bodies.into_iter().peekable();
+        for due in now {
+            if let Some((_, body)) = bodies.next_if(|(id, _)| *id == due.id)
+                && !push(app, drain, due, &body).await
+            {
+                return Ok(false);
+            }
+            *position = due.id;
+        }
+        rest = later;
+    }
+    Ok(true)
+}
+
+async fn push(app: &App, drain: &Drain, due: &Due, body: &str) -> bool {
+    let frame = frame(body.as_bytes(), app.clock.now_ms());
+    let stream = if due.subscription == 0 {
+        Stream::Direct
+    } else {
+        Stream::Group(SubscriptionId(due.subscription), due.seq)
+    };
+    loop {
+        match app.hub.drain_push(drain, &frame, Receipt { message: due.id, stream }) {
+            Step::Done => return true,
+            Step::Over => return false,
+            Step::Full => drain.session.room().await,
+        }
+    }
+}
+
+/// How many of the first messages of `page` to read at a time.
+fn fitting(page: &[Due]) -> usize {
+    let mut bytes = 0;
+    let fit = page.iter().take(ROWS_MAX).take_while(|due| {
+        bytes += due.size;
+        bytes <= BODIES_BYTES_MAX
+    });
+    fit.count().max(1)
+}

@@ -1,0 +1,17 @@
+//! Messages: stored, acknowledged, pushed, and remembered until each recipient has proved to have them.
+//!
+//! `post` is the only way in: everything that is pushed and kept goes through it, one transaction at a time, so that ids
+//! grow in commit order. `committer` batches chat messages into such transactions. `delivery` pushes what is pending,
+//! `receipts` records what arrived. `ARCHITECTURE.md` has the invariants.
+
+pub mod committer;
+pub mod delivery;
+pub mod handlers;
+pub mod model;
+mod policy;
+pub mod post;
+pub mod receipts;
+pub mod service;
+mod store;
+
+pub use service::State;

@@ -1,0 +1,289 @@
+//! Message objects as they go over the wire (contract: messaging §1), and rows as they are stored.
+
+use axum::body::Bytes;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::accounts::User;
+use crate::groups::model::{Card, Member, Room};
+use crate::hub::Frame;
+use crate::ids::{GroupId, MessageId, UserId};
+
+/// The two kinds of chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChatType {
+    /// Between two people.
+    Single,
+    /// In a group.
+    Group,
+}
+
+/// Who of a group gets a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Active members except the sender: chat.
+    Others = 0,
+    /// Active members.
+    Members = 1,
+    /// Every row of the group, waiting and muted members included.
+    Everyone = 2,
+}
+
+impl Audience {
+    /// Whether a member in this standing is among the recipients.
+    pub fn includes(self, member: &Member, sender: UserId) -> bool {
+        match self {
+            Self::Others => member.is_active() && member.user_id != sender,
+            Self::Members => member.is_active(),
+            Self::Everyone => true,
+        }
+    }
+}
+
+/// Where a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// To one person.
+    User(UserId),
+    /// To a group.
+    Group(GroupId, Audience),
+}
+
+/// A row of `messages` to be stored.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// Set on chat messages: what `revokeMessage` names.
+    pub uuid: Option<Uuid>,
+    /// Who caused it.
+    pub sender: UserId,
+    /// Who gets it.
+    pub address: Address,
+    /// Epoch milliseconds.
+    pub created_at: i64,
+    /// The message object as JSON.
+    pub body: Bytes,
+}
+
+/// A stored chat message, as a revocation needs it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Sent {
+    /// Row id.
+    pub id: MessageId,
+    /// Who sent it.
+    pub sender_id: UserId,
+    /// To whom, if it was a single chat.
+    pub recipient_id: Option<UserId>,
+    /// To which group, if it was a group's.
+    pub group_id: Option<GroupId>,
+    /// When the server accepted it.
+    pub created_at: i64,
+    /// The message object as JSON.
+    pub body: String,
+}
+
+/// Something pending, without its body.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct Due {
+    /// Row id.
+    pub id: MessageId,
+    /// Bytes of the body.
+    pub size: i64,
+    /// The subscription by which it is due, or 0 for a direct message.
+    pub subscription: i64,
+    /// The number in the group, or 0.
+    pub seq: i64,
+}
+
+/// A chat message of a person's.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the wire's own words, contract: messaging §1")]
+pub struct Chat<'a> {
+    pub id: Uuid,
+    pub from_avatar: &'a str,
+    pub from_name: &'a str,
+    pub from_id: UserId,
+    pub to_id: i64,
+    pub to_name: &'a str,
+    pub to_avatar: &'a str,
+    #[serde(rename = "chatType")]
+    pub chat_type: ChatType,
+    #[serde(rename = "type")]
+    pub kind: &'a str,
+    pub data: &'a str,
+    pub options: &'a Value,
+    pub create_time: i64,
+    pub isremove: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<Card<'a>>,
+    #[serde(rename = "sendUUid")]
+    pub send_uuid: &'a str,
+}
+
+/// The content of everything that the server says by itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct Text {
+    data: String,
+    #[serde(rename = "dataType")]
+    data_type: bool,
+    #[serde(rename = "otherData")]
+    other_data: Option<()>,
+}
+
+impl Text {
+    /// Plain text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { data: text.into(), data_type: false, other_data: None }
+    }
+}
+
+/// Who a notice says it is from or to: a number, or `redirect-…` for cards.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Party {
+    /// A user or a group.
+    Id(i64),
+    /// A system card.
+    Card(String),
+}
+
+/// Where a card leads in the client.
+#[derive(Clone, Debug, Serialize)]
+pub struct Redirect {
+    /// Page and query.
+    pub url: String,
+    /// The `uni.*` function to call.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// `avatar` on the avatar card.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doaction: Option<&'static str>,
+    /// What a join request says of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub desc: Option<Value>,
+}
+
+impl Redirect {
+    /// A page to open.
+    pub const fn to(url: String) -> Self {
+        Self { url, kind: "navigateTo", doaction: None, desc: None }
+    }
+}
+
+/// A message that the server makes: notices, cards, revocations (contract: messaging §1, §3).
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the wire's own words, contract: messaging §1")]
+pub struct Notice {
+    pub id: String,
+    pub from_avatar: String,
+    pub from_name: String,
+    pub from_id: Party,
+    pub to_id: i64,
+    pub to_name: String,
+    pub to_avatar: String,
+    #[serde(rename = "chatType")]
+    pub chat_type: ChatType,
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    #[serde(rename = "actionType", skip_serializing_if = "Option::is_none")]
+    pub action_type: Option<&'static str>,
+    pub data: Text,
+    pub options: Map<String, Value>,
+    pub create_time: i64,
+    pub isremove: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<Redirect>,
+    #[serde(rename = "msgidKey", skip_serializing_if = "Option::is_none")]
+    pub msgid_key: Option<String>,
+}
+
+impl Notice {
+    /// From one person to another.
+    pub fn single(from: &User, from_name: &str, to: &User, to_name: &str, text: String, now_ms: i64) -> Self {
+        Self {
+            id: crate::ids::uuid(),
+            from_avatar: from.avatar.clone(),
+            from_name: from_name.to_owned(),
+            from_id: Party::Id(from.id.0),
+            to_id: to.id.0,
+            to_name: to_name.to_owned(),
+            to_avatar: to.avatar.clone(),
+            chat_type: ChatType::Single,
+            kind: "systemNotice",
+            action_type: None,
+            data: Text::new(text),
+            options: Map::new(),
+            create_time: now_ms,
+            isremove: 0,
+            group: None,
+            redirect: None,
+            msgid_key: None,
+        }
+    }
+
+    /// A card from the system to a person; `key` becomes `redirect-<key>`, by which the client tells cards apart.
+    pub fn card(key: &str, from_name: &str, from_avatar: &str, to: &User, text: &str, now_ms: i64) -> Self {
+        let id = format!("redirect-{key}");
+        let mut card = Self::single(to, from_name, to, to.display_name(), text.to_owned(), now_ms);
+        card.from_avatar = from_avatar.to_owned();
+        card.from_id = Party::Card(id.clone());
+        card.kind = "text";
+        card.msgid_key = Some(id);
+        card
+    }
+
+    /// To a group, with the group as it is now.
+    pub fn group(from: Party, from_name: &str, from_avatar: &str, room: &Room, text: String, now_ms: i64) -> Self {
+        Self {
+            id: crate::ids::uuid(),
+            from_avatar: from_avatar.to_owned(),
+            from_name: from_name.to_owned(),
+            from_id: from,
+            to_id: room.group.id.0,
+            to_name: room.group.name.clone(),
+            to_avatar: room.group.avatar.clone(),
+            chat_type: ChatType::Group,
+            kind: "systemNotice",
+            action_type: None,
+            data: Text::new(text),
+            options: Map::new(),
+            create_time: now_ms,
+            isremove: 0,
+            group: Some(serde_json::to_value(room.group.card()).expect("a card is plain data")),
+            redirect: None,
+            msgid_key: None,
+        }
+    }
+
+    /// The JSON of the notice.
+    pub fn body(&self) -> Bytes {
+        serde_json::to_vec(self).expect("a notice is plain data").into()
+    }
+
+    /// The pushed frame of a notice that is not stored.
+    pub fn frame(&self) -> Frame {
+        frame(&self.body(), self.create_time)
+    }
+}
+
+/// The pushed form of a message object: every push has type `singleChat`, groups and notices included.
+pub fn frame(body: &[u8], now_ms: i64) -> Frame {
+    let mut text = Vec::with_capacity(body.len() + 64);
+    text.extend_from_slice(b"{\"type\":\"singleChat\",\"data\":");
+    text.extend_from_slice(body);
+    text.extend_from_slice(format!(",\"timestamp\":{now_ms}}}").as_bytes());
+    Frame::try_from(Bytes::from(text)).expect("message bodies are JSON, and so UTF-8")
+}
+
+/// The name of somebody in a group: the group's own, else the user's.
+pub fn name_in_group<'a>(member: Option<&'a Member>, user: &'a User) -> &'a str {
+    member.map(|member| member.nickname.as_str()).filter(|name| !name.is_empty()).unwrap_or_else(|| user.display_name())
+}
+
+/// The picture of somebody in a group: the group's own, else the user's.
+pub fn avatar_in_group<'a>(member: Option<&'a Member>, user: &'a User) -> &'a str {
+    member.map(|member| member.avatar.as_str()).filter(|avatar| !avatar.is_empty()).unwrap_or(&user.avatar)
+}

@@ -1,0 +1,157 @@
+//! The one way in: a transaction that may store messages, and pushes them once it is committed.
+//!
+//! A [`Post`] holds the posting lock from before its first insert until after its last push. So message ids grow in commit
+//! order, pushes happen in the same order, and a cursor that passes an id has passed everything before it. Facts (a new
+//! member, a friendship) are changed on the same connection, so that they and their notices are one.
+
+use std::sync::Arc;
+
+use tokio::sync::OwnedMutexGuard;
+
+use super::model::{Address, Audience, NewMessage, Notice, frame};
+use super::store;
+use crate::app::App;
+use crate::db::sql::ROWS_MAX;
+use crate::db::{Conn, Tx};
+use crate::error::Result;
+use crate::groups::model::Room;
+use crate::groups::service as groups;
+use crate::hub::{Receipt, Stream};
+use crate::ids::{GroupId, MessageId, UserId};
+
+/// An open posting transaction. Dropped without [`Post::commit`], it leaves nothing behind.
+///
+/// Run it to its end even if the client goes away: begin it inside [`App::detached`].
+pub struct Post<'a> {
+    app: &'a App,
+    tx: Tx,
+    stored: Vec<Stored>,
+    changed_groups: Vec<GroupId>,
+    changed_friends: Vec<(UserId, UserId)>,
+    // Last, so that the lock outlives the transaction.
+    _order: OwnedMutexGuard<()>,
+}
+
+/// A message that was inserted and is to be pushed after the commit.
+pub(super) struct Stored {
+    pub id: MessageId,
+    pub message: NewMessage,
+    /// The group's members and the message's number, for group messages.
+    pub room: Option<(Arc<Room>, i64)>,
+}
+
+impl<'a> Post<'a> {
+    /// Takes the posting lock and begins a write transaction.
+    pub async fn begin(app: &'a App) -> Result<Self> {
+        let order = app.messages.order.clone().lock_owned().await;
+        let tx = app.db.begin().await?;
+        Ok(Self {
+            app,
+            tx,
+            stored: Vec::new(),
+            changed_groups: Vec::new(),
+            changed_friends: Vec::new(),
+            _order: order,
+        })
+    }
+
+    /// The transaction's connection, for the facts that change with the messages.
+    pub fn conn(&mut self) -> Conn<'_> {
+        self.tx.conn()
+    }
+
+    /// What is kept in memory of this group is dropped after the commit.
+    pub fn group_changed(&mut self, id: GroupId) {
+        self.changed_groups.push(id);
+    }
+
+    /// What is kept in memory of this pair is dropped after the commit.
+    pub fn friends_changed(&mut self, one: UserId, other: UserId) {
+        self.changed_friends.push((one, other));
+    }
+
+    /// Stores a notice for one person.
+    pub async fn notify(&mut self, sender: UserId, to: UserId, notice: &Notice) -> Result<()> {
+        self.store(NewMessage {
+            uuid: None,
+            sender,
+            address: Address::User(to),
+            created_at: notice.create_time,
+            body: notice.body(),
+        }, None)
+        .await
+    }
+
+    /// Stores a notice for a group, whose members are read inside this transaction: make the changes first.
+    /// Nothing is stored for a group that does not exist.
+    pub async fn notify_group(
+        &mut self,
+        sender: UserId,
+        group: GroupId,
+        audience: Audience,
+        notice: &Notice,
+    ) -> Result<()> {
+        let mut conn = self.tx.conn();
+        let Some(reserved) = groups::reserve(&mut conn, group, 1).await? else { return Ok(()) };
+        let Some(room) = groups::room_at(self.app, &mut conn, group, reserved.version).await? else { return Ok(()) };
+        drop(conn);
+        let message = NewMessage {
+            uuid: None,
+            sender,
+            address: Address::Group(group, audience),
+            created_at: notice.create_time,
+            body: notice.body(),
+        };
+        self.store(message, Some((room, reserved.first_seq))).await
+    }
+
+    async fn store(&mut self, message: NewMessage, room: Option<(Arc<Room>, i64)>) -> Result<()> {
+        let seq = room.as_ref().map(|(_, seq)| *seq);
+        let id = store::insert(&mut self.tx.conn(), &[(&message, seq)]).await?;
+        self.stored.push(Stored { id, message, room });
+        Ok(())
+    }
+
+    /// Stores many messages with few statements, in order.
+    pub(super) async fn store_all(&mut self, messages: Vec<(NewMessage, Option<(Arc<Room>, i64)>)>) -> Result<()> {
+        let mut conn = self.tx.conn();
+        let mut ids = Vec::with_capacity(messages.len());
+        for chunk in messages.chunks(ROWS_MAX) {
+            let rows: Vec<_> =
+                chunk.iter().map(|(message, room)| (message, room.as_ref().map(|(_, seq)| *seq))).collect();
+            let first = store::insert(&mut conn, &rows).await?;
+            ids.extend((first.0..).take(chunk.len()).map(MessageId));
+        }
+        drop(conn);
+        let stored = messages.into_iter().zip(ids).map(|((message, room), id)| Stored { id, message, room });
+        self.stored.extend(stored);
+        Ok(())
+    }
+
+    /// Makes everything durable, then pushes it to those who are connected. After an error nothing was acknowledged.
+    pub async fn commit(self) -> Result<()> {
+        let Self { app, tx, stored, changed_groups, changed_friends, _order } = self;
+        let committed = tx.commit().await;
+        changed_groups.into_iter().for_each(|id| groups::forget(app, id));
+        changed_friends.into_iter().for_each(|(one, other)| crate::friends::service::forget(app, one, other));
+        committed?;
+        let now_ms = app.clock.now_ms();
+        stored.iter().for_each(|stored| push(app, stored, now_ms));
+        Ok(())
+    }
+}
+
+/// Hands a committed message to the sockets of its recipients.
+fn push(app: &App, Stored { id, message, room }: &Stored, now_ms: i64) {
+    let frame = frame(&message.body, now_ms);
+    match (message.address, room) {
+        (Address::User(user), _) => app.hub.push(user, &frame, Receipt { message: *id, stream: Stream::Direct }),
+        (Address::Group(_, audience), Some((room, seq))) => {
+            for member in room.members.iter().filter(|member| audience.includes(member, message.sender)) {
+                let stream = Stream::Group(member.subscription, *seq);
+                app.hub.push(member.user_id, &frame, Receipt { message: *id, stream });
+            }
+        }
+        (Address::Group(..), None) => {}
+    }
+}

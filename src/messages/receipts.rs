@@ -1,0 +1,145 @@
+//! What recipients have proved to have, gathered in memory and written in batches: a cursor a person or subscription.
+//!
+//! A crash loses what was not yet written; those messages are then pushed again, which is allowed for unconfirmed ones
+//! only, so the delay is short.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tracing::warn;
+
+use super::store;
+use crate::app::App;
+use crate::db::sql::ROWS_MAX;
+use crate::error::Result;
+use crate::hub::Confirmed;
+use crate::ids::{MessageId, SubscriptionId, UserId};
+
+/// How long confirmations gather before they are written.
+const GATHER: Duration = Duration::from_millis(100);
+/// Rest after the store refused them.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Confirmations that are not written yet.
+#[derive(Debug, Default)]
+pub struct Receipts {
+    pending: Mutex<Pending>,
+    wake: Notify,
+    /// One writer at a time, so that whoever flushes knows that all earlier confirmations are written.
+    writing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    direct: HashMap<UserId, MessageId>,
+    groups: HashMap<SubscriptionId, i64>,
+    early: Vec<(UserId, MessageId)>,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.direct.is_empty() && self.groups.is_empty() && self.early.is_empty()
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (user, id) in other.direct {
+            let cursor = self.direct.entry(user).or_default();
+            *cursor = (*cursor).max(id);
+        }
+        for (subscription, seq) in other.groups {
+            let cursor = self.groups.entry(subscription).or_default();
+            *cursor = (*cursor).max(seq);
+        }
+        self.early.extend(other.early);
+    }
+}
+
+impl Receipts {
+    /// Takes note of what `user` has proved to have.
+    pub fn add(&self, user: UserId, confirmed: Confirmed) {
+        if confirmed.is_empty() {
+            return;
+        }
+        let new = Pending {
+            direct: confirmed.direct.map(|id| (user, id)).into_iter().collect(),
+            groups: confirmed.groups.into_iter().collect(),
+            early: confirmed.early.into_iter().map(|id| (user, id)).collect(),
+        };
+        let mut pending = self.lock();
+        let was_empty = pending.is_empty();
+        pending.merge(new);
+        drop(pending);
+        if was_empty {
+            self.wake.notify_one();
+        }
+    }
+
+    fn take(&self) -> Pending {
+        std::mem::take(&mut self.lock())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Pending> {
+        self.pending.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+/// Writes confirmations as they come, until the server stops; then once more.
+pub async fn run(app: Arc<App>) {
+    loop {
+        tokio::select! {
+            () = app.messages.receipts.wake.notified() => {}
+            () = app.stop.cancelled() => break,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(GATHER) => {}
+            () = app.stop.cancelled() => break,
+        }
+        if flush(&app).await.is_err() {
+            tokio::time::sleep(RETRY).await;
+            app.messages.receipts.wake.notify_one();
+        }
+    }
+    // The error was logged; what could not be written is pushed again after the start.
+    let _ = flush(&app).await;
+}
+
+/// Writes what has been confirmed so far. What could not be written is kept.
+pub async fn flush(app: &App) -> Result<()> {
+    let receipts = &app.messages.receipts;
+    let _writing = receipts.writing.lock().await;
+    let pending = receipts.take();
+    if pending.is_empty() {
+        return Ok(());
+    }
+    let written = write(app, &pending).await;
+    if let Err(cause) = &written {
+        warn!(%cause, "confirmations could not be stored; they are kept and tried again");
+        receipts.lock().merge(pending);
+    }
+    written
+}
+
+async fn write(app: &App, pending: &Pending) -> Result<()> {
+    let mut tx = app.db.begin().await?;
+    let mut conn = tx.conn();
+    let mut direct: Vec<_> = pending.direct.iter().map(|(user, id)| (*user, *id)).collect();
+    direct.sort_unstable();
+    for chunk in direct.chunks(ROWS_MAX) {
+        store::upsert_inbox_cursors(&mut conn, chunk).await?;
+    }
+    let mut by_seq: BTreeMap<i64, Vec<SubscriptionId>> = BTreeMap::new();
+    pending.groups.iter().for_each(|(subscription, seq)| by_seq.entry(*seq).or_default().push(*subscription));
+    for (seq, mut subscriptions) in by_seq {
+        subscriptions.sort_unstable();
+        for chunk in subscriptions.chunks(ROWS_MAX) {
+            store::update_subscription_cursors(&mut conn, chunk, seq).await?;
+        }
+    }
+    for chunk in pending.early.chunks(ROWS_MAX) {
+        store::insert_early_receipts(&mut conn, chunk).await?;
+    }
+    drop(conn);
+    tx.commit().await
+}

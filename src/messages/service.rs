@@ -1,0 +1,246 @@
+//! Sending, asking for what is pending, and revoking.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use quick_cache::sync::Cache;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::committer::Committer;
+use super::model::{
+    Address, Audience, Chat, ChatType, NewMessage, Notice, Party, Sent, avatar_in_group, name_in_group,
+};
+use super::policy::{self, Permit};
+use super::post::Post;
+use super::receipts::Receipts;
+use super::store;
+use crate::accounts::User;
+use crate::accounts::service as accounts;
+use crate::app::App;
+use crate::clock::MINUTE_MS;
+use crate::error::{AppError, Result};
+use crate::friends::service as friends;
+use crate::groups::model::Room;
+use crate::groups::service as groups;
+use crate::ids::{self, GroupId, UserId};
+
+/// How long a message may be revoked, by the server's own record (decision 19).
+const REVOKE_MS: i64 = 5 * MINUTE_MS;
+/// Pairs known to have written, kept in memory so that the stranger limit costs nothing.
+const CONTACTS_MAX: usize = 500_000;
+
+/// What this feature keeps in memory; the store has the truth.
+#[derive(Debug)]
+pub struct State {
+    /// The posting lock: see `post`.
+    pub(super) order: Arc<tokio::sync::Mutex<()>>,
+    pub(super) contacts: Cache<(UserId, UserId), ()>,
+    pub(super) receipts: Receipts,
+    committer: Committer,
+}
+
+impl State {
+    /// Hands messages to `committer`.
+    pub fn new(committer: Committer) -> Self {
+        Self { order: Arc::default(), contacts: Cache::new(CONTACTS_MAX), receipts: Receipts::default(), committer }
+    }
+
+    /// Takes note of what a connection has proved to have received.
+    pub fn confirm(&self, user: UserId, confirmed: crate::hub::Confirmed) {
+        self.receipts.add(user, confirmed);
+    }
+}
+
+/// A chat message as a client sends it.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// User or group id.
+    pub to: i64,
+    /// Which of the two.
+    pub chat_type: ChatType,
+    /// `text`, `image`, …: the client's own words.
+    pub kind: String,
+    /// JSON text of the content, relayed as it is.
+    pub data: String,
+    /// Parsed, or null.
+    pub options: Value,
+}
+
+/// Accepts a chat message: when this returns, it is durable. Returns the message object as JSON.
+pub async fn send(app: &App, me: &User, outgoing: &Outgoing) -> Result<Bytes> {
+    match outgoing.chat_type {
+        ChatType::Single => send_single(app, me, outgoing).await,
+        ChatType::Group => send_group(app, me, outgoing).await,
+    }
+}
+
+async fn send_single(app: &App, me: &User, outgoing: &Outgoing) -> Result<Bytes> {
+    let to = UserId(outgoing.to);
+    let target = accounts::user(app, to).await?.filter(|user| user.is_enabled());
+    let target = target.ok_or_else(|| AppError::refused("对方不存在或者被禁用，不能发消息"))?;
+    let theirs = friends::find(app, to, me.id).await?;
+    let permit = policy::single(me, &target, theirs.as_deref())?;
+    let mine = if me.is_registered() { friends::find(app, me.id, to).await? } else { None };
+    let their_remark = theirs.as_ref().filter(|_| me.is_registered()).map_or("", |friend| friend.remark.as_str());
+    let my_remark = mine.as_ref().map_or("", |friend| friend.remark.as_str());
+    let now_ms = app.clock.now_ms();
+    let id = ids::message_uuid(now_ms);
+    let chat = Chat {
+        id,
+        from_avatar: &me.avatar,
+        from_name: either(their_remark, me.display_name()),
+        from_id: me.id,
+        to_id: outgoing.to,
+        to_name: either(my_remark, target.display_name()),
+        to_avatar: &target.avatar,
+        chat_type: ChatType::Single,
+        kind: &outgoing.kind,
+        data: &outgoing.data,
+        options: &outgoing.options,
+        create_time: now_ms,
+        isremove: 0,
+        group: None,
+        send_uuid: &me.uuid,
+    };
+    store_chat(app, me, &chat, Address::User(to), permit == Permit::FirstOnly).await
+}
+
+async fn send_group(app: &App, me: &User, outgoing: &Outgoing) -> Result<Bytes> {
+    let group = GroupId(outgoing.to);
+    let room = groups::room(app, group).await?.filter(|room| room.group.is_open() && room.active().next().is_some());
+    let room = room.ok_or_else(|| AppError::refused("群不存在或者已解散或者被封禁，无法发消息"))?;
+    let member = room.member(me.id).filter(|member| member.is_active());
+    let member = member.ok_or_else(|| AppError::refused("您不在群里，无法发消息"))?;
+    let now_ms = app.clock.now_ms();
+    let chat = Chat {
+        id: ids::message_uuid(now_ms),
+        from_avatar: avatar_in_group(Some(member), me),
+        from_name: name_in_group(Some(member), me),
+        from_id: me.id,
+        to_id: outgoing.to,
+        to_name: &room.group.name,
+        to_avatar: &room.group.avatar,
+        chat_type: ChatType::Group,
+        kind: &outgoing.kind,
+        data: &outgoing.data,
+        options: &outgoing.options,
+        create_time: now_ms,
+        isremove: 0,
+        group: Some(room.group.card()),
+        send_uuid: &me.uuid,
+    };
+    store_chat(app, me, &chat, Address::Group(group, Audience::Others), false).await
+}
+
+async fn store_chat(app: &App, me: &User, chat: &Chat<'_>, address: Address, first_only: bool) -> Result<Bytes> {
+    let body = Bytes::from(serde_json::to_vec(chat).map_err(AppError::internal)?);
+    let message =
+        NewMessage { uuid: Some(chat.id), sender: me.id, address, created_at: chat.create_time, body: body.clone() };
+    app.messages.committer.store(message, first_only).await?;
+    Ok(body)
+}
+
+/// The client wants what is pending; it comes over the socket, in order (decision 27).
+pub fn ask(app: &App, me: UserId) {
+    app.hub.ask(me);
+}
+
+/// A revocation as a client asks for it; names and pictures are the client's, and go back to it.
+#[derive(Debug)]
+pub struct Revocation {
+    /// The message.
+    pub id: String,
+    /// User or group id.
+    pub to: i64,
+    /// Shown name of the chat.
+    pub to_name: String,
+    /// Picture of the chat.
+    pub to_avatar: String,
+    /// Which kind of chat.
+    pub chat_type: ChatType,
+}
+
+const NOT_YOURS: AppError = AppError::refused("消息不存在或无权撤回");
+
+/// Takes a message back (decision 19). Returns the notice that the others get.
+pub async fn revoke(app: &App, me: &User, revocation: &Revocation) -> Result<Notice> {
+    let room = match revocation.chat_type {
+        ChatType::Single => None,
+        ChatType::Group => {
+            let room = groups::room(app, GroupId(revocation.to)).await?.filter(|room| room.group.status != 0);
+            let room = room.ok_or_else(|| AppError::refused("群不存在"))?;
+            if room.member(me.id).is_none() {
+                return Err(AppError::refused("你不在该群聊中，操作失败"));
+            }
+            Some(room)
+        }
+    };
+    let uuid = Uuid::parse_str(&revocation.id).map_err(|_| NOT_YOURS)?;
+    let sent = store::find_sent(&mut app.db.read().await?.conn(), &uuid).await?.ok_or(NOT_YOURS)?;
+    let now_ms = app.clock.now_ms();
+    check_revocation(me, revocation, room.as_deref(), &sent, now_ms)?;
+    let notice = revoke_notice(me, revocation, room.as_deref(), now_ms);
+
+    let mut post = Post::begin(app).await?;
+    store::update_body(&mut post.conn(), sent.id, &emptied(&sent.body)?).await?;
+    match &room {
+        None => post.notify(me.id, UserId(revocation.to), &notice).await?,
+        Some(room) => post.notify_group(me.id, room.group.id, Audience::Everyone, &notice).await?,
+    }
+    post.commit().await?;
+    Ok(notice)
+}
+
+fn check_revocation(me: &User, asked: &Revocation, room: Option<&Room>, sent: &Sent, now_ms: i64) -> Result<()> {
+    let (in_chat, may) = match room {
+        None => (sent.recipient_id == Some(UserId(asked.to)), sent.sender_id == me.id),
+        Some(room) => {
+            (sent.group_id == Some(room.group.id), sent.sender_id == me.id || room.group.owner_id == me.id)
+        }
+    };
+    if !in_chat || !may {
+        return Err(NOT_YOURS);
+    }
+    if now_ms - sent.created_at > REVOKE_MS {
+        return Err(AppError::refused("消息超过5分钟，不能撤回"));
+    }
+    Ok(())
+}
+
+fn revoke_notice(me: &User, asked: &Revocation, room: Option<&Room>, now_ms: i64) -> Notice {
+    let member = room.and_then(|room| room.member(me.id));
+    let name = name_in_group(member, me);
+    let gap = if room.is_some() { " " } else { "" };
+    Notice {
+        id: asked.id.clone(),
+        from_avatar: avatar_in_group(member, me).to_owned(),
+        from_name: name.to_owned(),
+        from_id: Party::Id(me.id.0),
+        to_id: asked.to,
+        to_name: asked.to_name.clone(),
+        to_avatar: asked.to_avatar.clone(),
+        chat_type: asked.chat_type,
+        kind: "systemNotice",
+        action_type: Some("revoke"),
+        data: super::model::Text::new(format!("{name}{gap}撤回了一条消息")),
+        options: serde_json::Map::new(),
+        create_time: now_ms,
+        isremove: 0,
+        group: Some(Value::Null),
+        redirect: None,
+        msgid_key: None,
+    }
+}
+
+/// The message with its content taken out: what is delivered in its place to those who do not have it yet.
+fn emptied(body: &str) -> Result<String> {
+    let mut message: Value = serde_json::from_str(body).map_err(AppError::internal)?;
+    message["data"] = Value::from(r#"{"data":"","dataType":false,"otherData":null}"#);
+    message["isremove"] = Value::from(1);
+    Ok(message.to_string())
+}
+
+fn either<'a>(first: &'a str, second: &'a str) -> &'a str {
+    if first.is_empty() { second } else { first }
+}

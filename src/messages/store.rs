@@ -1,0 +1,176 @@
+//! Statements on `messages`, `inboxes`, `early_receipts` and `contacts`.
+
+use super::model::{Address, Audience, Due, NewMessage, Sent};
+use crate::db::sql::{ROWS_MAX, Sql};
+use crate::db::{Conn, dialect, execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional};
+use crate::error::Result;
+use crate::ids::{MessageId, SubscriptionId, UserId};
+
+/// Inserts up to [`ROWS_MAX`] messages with the group numbers that go with them; ids are consecutive from the returned one.
+pub async fn insert(conn: &mut Conn<'_>, rows: &[(&NewMessage, Option<i64>)]) -> Result<MessageId> {
+    let sql = Sql::rows(
+        "INSERT INTO messages (uuid, sender_id, recipient_id, group_id, seq, audience, created_at, size, body) VALUES ",
+        "(?,?,?,?,?,?,?,?,?)",
+        rows.len(),
+        "",
+    );
+    let done = execute_with!(conn, sql.clone(), q => {
+        for (message, seq) in rows {
+            let (recipient, group, audience) = match message.address {
+                Address::User(id) => (Some(id), None, Audience::Others),
+                Address::Group(id, audience) => (None, Some(id), audience),
+            };
+            q = q
+                .bind(message.uuid.as_ref().map(|uuid| uuid.as_bytes().to_vec()))
+                .bind(message.sender)
+                .bind(recipient)
+                .bind(group)
+                .bind(*seq)
+                .bind(audience as i64)
+                .bind(message.created_at)
+                .bind(i64::try_from(message.body.len()).unwrap_or(i64::MAX))
+                .bind(std::str::from_utf8(&message.body).unwrap_or_default());
+        }
+        q
+    })?;
+    Ok(MessageId(dialect::first_id(conn.engine(), done, rows.len())))
+}
+
+pub async fn find_sent(conn: &mut Conn<'_>, uuid: &uuid::Uuid) -> Result<Option<Sent>> {
+    fetch_optional!(
+        conn,
+        Sent,
+        "SELECT id, sender_id, recipient_id, group_id, created_at, body FROM messages WHERE uuid = ?",
+        uuid.as_bytes().to_vec()
+    )
+}
+
+pub async fn update_body(conn: &mut Conn<'_>, id: MessageId, body: &str) -> Result<()> {
+    let size = i64::try_from(body.len()).unwrap_or(i64::MAX);
+    execute!(conn, "UPDATE messages SET body = ?, size = ? WHERE id = ?", body, size, id)?;
+    Ok(())
+}
+
+/// The newest committed message; every lower id is committed too, or never will be.
+pub async fn find_newest_id(conn: &mut Conn<'_>) -> Result<MessageId> {
+    let (id,) = fetch_one!(conn, (Option<i64>,), "SELECT MAX(id) FROM messages")?;
+    Ok(MessageId(id.unwrap_or_default()))
+}
+
+pub async fn find_inbox_cursor(conn: &mut Conn<'_>, user: UserId) -> Result<MessageId> {
+    let row = fetch_optional!(conn, (MessageId,), "SELECT delivered_id FROM inboxes WHERE user_id = ?", user)?;
+    Ok(row.map(|(id,)| id).unwrap_or_default())
+}
+
+/// Direct messages after `after` that were not received early, oldest first (index `messages_recipient`).
+pub async fn list_due_direct(conn: &mut Conn<'_>, user: UserId, after: MessageId, limit: i64) -> Result<Vec<Due>> {
+    fetch_all!(
+        conn,
+        Due,
+        "SELECT m.id, m.size, 0 AS subscription, 0 AS seq FROM messages m \
+         WHERE m.recipient_id = ? AND m.id > ? \
+         AND NOT EXISTS (SELECT 1 FROM early_receipts e WHERE e.user_id = ? AND e.message_id = m.id) \
+         ORDER BY m.id LIMIT ?",
+        user,
+        after,
+        user,
+        limit
+    )
+}
+
+/// Group messages after `after` that are due by any of the person's subscriptions and were not received early, oldest
+/// first (indexes `subscriptions_user`, `messages_group`).
+pub async fn list_due_group(conn: &mut Conn<'_>, user: UserId, after: MessageId, limit: i64) -> Result<Vec<Due>> {
+    fetch_all!(
+        conn,
+        Due,
+        "SELECT m.id, m.size, s.id AS subscription, m.seq FROM subscriptions s \
+         JOIN messages m ON m.group_id = s.group_id AND m.seq > s.delivered_seq AND m.seq <= s.until_seq \
+         WHERE s.user_id = ? AND m.id > ? \
+         AND (m.audience = 2 OR m.seq > s.active_from_seq) AND (m.audience <> 0 OR m.sender_id <> ?) \
+         AND NOT EXISTS (SELECT 1 FROM early_receipts e WHERE e.user_id = ? AND e.message_id = m.id) \
+         ORDER BY m.id LIMIT ?",
+        user,
+        after,
+        user,
+        user,
+        limit
+    )
+}
+
+/// Bodies of up to [`ROWS_MAX`] messages, oldest first.
+pub async fn list_bodies(conn: &mut Conn<'_>, ids: &[MessageId]) -> Result<Vec<(MessageId, String)>> {
+    let sql = Sql::rows("SELECT id, body FROM messages WHERE id IN (", "?", ids.len(), ") ORDER BY id");
+    fetch_all_with!(conn, (MessageId, String), sql.clone(), q => {
+        for id in ids {
+            q = q.bind(*id);
+        }
+        q
+    })
+}
+
+/// Moves the cursors of up to [`ROWS_MAX`] people.
+pub async fn upsert_inbox_cursors(conn: &mut Conn<'_>, cursors: &[(UserId, MessageId)]) -> Result<()> {
+    let tail = dialect::on_conflict_update(conn.engine(), "user_id", &["delivered_id"]);
+    let sql = Sql::rows("INSERT INTO inboxes (user_id, delivered_id) VALUES ", "(?,?)", cursors.len(), &tail);
+    execute_with!(conn, sql.clone(), q => {
+        for (user, id) in cursors {
+            q = q.bind(*user).bind(*id);
+        }
+        q
+    })?;
+    Ok(())
+}
+
+/// Moves up to [`ROWS_MAX`] subscriptions to the same number.
+pub async fn update_subscription_cursors(conn: &mut Conn<'_>, ids: &[SubscriptionId], seq: i64) -> Result<()> {
+    let sql =
+        Sql::rows("UPDATE subscriptions SET delivered_seq = ? WHERE delivered_seq < ? AND id IN (", "?", ids.len(), ")");
+    execute_with!(conn, sql.clone(), q => {
+        q = q.bind(seq).bind(seq);
+        for id in ids {
+            q = q.bind(*id);
+        }
+        q
+    })?;
+    Ok(())
+}
+
+/// Records up to [`ROWS_MAX`] messages as received before older ones.
+pub async fn insert_early_receipts(conn: &mut Conn<'_>, receipts: &[(UserId, MessageId)]) -> Result<()> {
+    let tail = dialect::on_conflict_ignore(conn.engine(), "user_id, message_id");
+    let sql = Sql::rows("INSERT INTO early_receipts (user_id, message_id) VALUES ", "(?,?)", receipts.len(), &tail);
+    execute_with!(conn, sql.clone(), q => {
+        for (user, id) in receipts {
+            q = q.bind(*user).bind(*id);
+        }
+        q
+    })?;
+    Ok(())
+}
+
+pub async fn contact_exists(conn: &mut Conn<'_>, sender: UserId, recipient: UserId) -> Result<bool> {
+    let row = fetch_optional!(
+        conn,
+        (i64,),
+        "SELECT sender_id FROM contacts WHERE sender_id = ? AND recipient_id = ?",
+        sender,
+        recipient
+    )?;
+    Ok(row.is_some())
+}
+
+/// Remembers up to [`ROWS_MAX`] pairs as "has written to".
+pub async fn insert_contacts(conn: &mut Conn<'_>, pairs: &[(UserId, UserId)]) -> Result<()> {
+    let tail = dialect::on_conflict_ignore(conn.engine(), "sender_id, recipient_id");
+    let sql = Sql::rows("INSERT INTO contacts (sender_id, recipient_id) VALUES ", "(?,?)", pairs.len(), &tail);
+    execute_with!(conn, sql.clone(), q => {
+        for (sender, recipient) in pairs {
+            q = q.bind(*sender).bind(*recipient);
+        }
+        q
+    })?;
+    Ok(())
+}
+
+const _: () = assert!(ROWS_MAX <= 100, "MySQL and SQLite both bound the values of one statement");

@@ -1,0 +1,147 @@
+//! The rules of guests: one guest a device, upgraded in place when it registers (decisions 11, 14, 15).
+
+use std::net::IpAddr;
+
+use super::model::{Forged, Signed};
+use crate::accounts::model::{Account, AccountRow, DeviceStats, NewUser, Role};
+use crate::accounts::service as accounts;
+use crate::app::App;
+use crate::clock::HOUR_MS;
+use crate::config;
+use crate::error::{AppError, Result};
+use crate::ids;
+use crate::limits::SlidingLimit;
+
+/// Names tried for a new guest before giving up: two devices may share their first eight characters.
+const NAMES_MAX: u32 = 8;
+
+/// Counts of accepted calls, each a device.
+#[derive(Debug)]
+pub struct State {
+    arrivals: SlidingLimit<String>,
+    repeats: SlidingLimit<String>,
+    registrations: SlidingLimit<String>,
+    logins: SlidingLimit<String>,
+}
+
+impl State {
+    /// Limits from the configuration.
+    pub fn new(limits: &config::Limits) -> Self {
+        let calls = || SlidingLimit::new(limits.visitor_calls_per_hour, HOUR_MS);
+        Self {
+            arrivals: calls(),
+            repeats: SlidingLimit::new(limits.visitor_repeats_per_hour, HOUR_MS),
+            registrations: calls(),
+            logins: calls(),
+        }
+    }
+}
+
+/// Gives the device its guest: the same one with the same token while that is valid, else a new token or a new guest.
+pub async fn arrive(app: &App, signed: &Signed, stats: DeviceStats, ip: IpAddr) -> Result<Account> {
+    check(app, signed)?;
+    let device_id = signed.device_id.as_str();
+    let guest = guest_of(app, device_id).await?;
+    if let Some(guest) = &guest {
+        if guest.status != 1 {
+            return Err(AppError::refused("账号不存在或者被禁用"));
+        }
+        if let Some(account) = accounts::reopen_session(app, guest.clone(), Role::Visitor).await? {
+            count(app, &app.visitors.repeats, device_id)?;
+            accounts::set_device_stats(app, guest.id, &stats).await?;
+            return Ok(account);
+        }
+    }
+    count(app, &app.visitors.arrivals, device_id)?;
+    let id = match guest {
+        Some(guest) => {
+            accounts::set_device_stats(app, guest.id, &stats).await?;
+            guest.id
+        }
+        None => match make_guest(app, device_id, stats).await? {
+            Some(id) => id,
+            // Another call of the same device made it in the meantime.
+            None => guest_of(app, device_id).await?.ok_or_else(AppError::busy)?.id,
+        },
+    };
+    accounts::open_session(app, id, Role::Visitor, ip).await
+}
+
+/// Registers the person at the device: its guest becomes the account, or a new account is made if it has none.
+pub async fn register(app: &App, signed: &Signed, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
+    check(app, signed)?;
+    let limit = &app.visitors.registrations;
+    count(app, limit, &signed.device_id)?;
+    let registered = match guest_of(app, &signed.device_id).await? {
+        Some(guest) => accounts::upgrade_guest(app, guest.id, username, password, ip).await,
+        None => accounts::register(app, username, password, ip).await,
+    };
+    registered.inspect_err(|_| limit.give_back(&signed.device_id))
+}
+
+/// Logs the person at the device in; the device's guest stays what it is.
+pub async fn login(app: &App, signed: &Signed, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
+    check(app, signed)?;
+    let limit = &app.visitors.logins;
+    count(app, limit, &signed.device_id)?;
+    let logged_in = accounts::login(app, username, password, ip).await;
+    logged_in.inspect_err(|_| limit.give_back(&signed.device_id))
+}
+
+/// The device's guest. A registered account that an import left linked to the device is unlinked: a device id alone never
+/// opens a registered account (decision 15).
+async fn guest_of(app: &App, device_id: &str) -> Result<Option<AccountRow>> {
+    match accounts::find_by_device(app, device_id).await? {
+        Some(row) if row.role != Role::Visitor.as_str() => {
+            accounts::unlink_device(app, row.id).await?;
+            Ok(None)
+        }
+        found => Ok(found),
+    }
+}
+
+/// A new guest, or `None` if the device got one meanwhile.
+async fn make_guest(app: &App, device_id: &str, stats: DeviceStats) -> Result<Option<ids::UserId>> {
+    let password_hash = app.passwords.hash(&ids::uuid()).await?;
+    for attempt in 0..NAMES_MAX {
+        let mut username = format!("VIS{}", &device_id[..8]);
+        if attempt > 0 {
+            username.push_str(&ids::uuid()[..8]);
+        }
+        let now_ms = app.clock.now_ms();
+        let new = NewUser {
+            uuid: ids::uuid(),
+            username: &username,
+            password_hash: &password_hash,
+            role: Role::Visitor,
+            device_id: Some(device_id),
+            stats: stats.clone(),
+            last_login_at: Some(now_ms),
+            now_ms,
+        };
+        match accounts::insert(app, &new).await {
+            Ok(id) => return Ok(Some(id)),
+            Err(AppError::Refused(_)) if guest_of(app, device_id).await?.is_some() => return Ok(None),
+            Err(AppError::Refused(_)) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    Err(AppError::busy())
+}
+
+fn check(app: &App, signed: &Signed) -> Result<()> {
+    signed.check(&app.config.sign_salt, app.clock.now_ms()).map_err(|forged| {
+        AppError::refused(match forged {
+            Forged::Signature => "非法签名",
+            Forged::Stale => "请求已过期",
+            Forged::Device => "无效标识",
+        })
+    })
+}
+
+fn count(app: &App, limit: &SlidingLimit<String>, device_id: &str) -> Result<()> {
+    if limit.take(device_id.to_owned(), app.clock.now_ms()) {
+        return Ok(());
+    }
+    Err(AppError::refused("请求过于频繁，请1个小时后再试"))
+}
