@@ -30,6 +30,8 @@ pub struct Socket {
     stream: TcpStream,
     /// The beginning of a frame whose end has not come yet.
     carry: Vec<u8>,
+    /// Whether whole frames may lie in `carry`: they can come together with the answer to the handshake.
+    unread: bool,
     pongs: Vec<u8>,
 }
 
@@ -58,12 +60,27 @@ impl Socket {
             return Err(Failure::new(format!("the socket was refused: {text}")));
         }
         let carry = inbox.split_off(end);
-        Ok(Self { stream, carry, pongs: Vec::new() })
+        Ok(Self { stream, carry, unread: true, pongs: Vec::new() })
     }
 
     /// Waits for bytes, hands every whole text frame to `on_text`, answers pings. A close or an end is a failure.
     pub async fn pump(&mut self, mut on_text: impl FnMut(&[u8])) -> Result<(), Failure> {
-        let Self { stream, carry, pongs } = self;
+        if self.unread {
+            self.unread = false;
+            let used = walk(&self.carry, &mut on_text, &mut self.pongs)?;
+            self.carry.drain(..used);
+        } else {
+            self.read(&mut on_text).await?;
+        }
+        if !self.pongs.is_empty() {
+            self.stream.write_all(&self.pongs).await.doing("answering a ping")?;
+            self.pongs.clear();
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self, on_text: &mut impl FnMut(&[u8])) -> Result<(), Failure> {
+        let Self { stream, carry, pongs, .. } = self;
         poll_fn(|context| {
             SHARED.with_borrow_mut(|shared| {
                 let kept = carry.len();
@@ -82,7 +99,7 @@ impl Socket {
                     return Poll::Ready(Err(Failure::new("the server ended a socket")));
                 }
                 let bytes = &shared[..kept + count];
-                let used = walk(bytes, &mut on_text, pongs);
+                let used = walk(bytes, on_text, pongs);
                 carry.clear();
                 if let Ok(used) = used {
                     carry.extend_from_slice(&bytes[used..]);
@@ -90,12 +107,7 @@ impl Socket {
                 Poll::Ready(used.map(|_| ()))
             })
         })
-        .await?;
-        if !self.pongs.is_empty() {
-            self.stream.write_all(&self.pongs).await.doing("answering a ping")?;
-            self.pongs.clear();
-        }
-        Ok(())
+        .await
     }
 }
 
