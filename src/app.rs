@@ -41,7 +41,10 @@ pub struct App {
 
 impl App {
     /// Runs `work` to its end even if the client goes away meanwhile: a commit must be followed by its pushes.
-    pub async fn detached<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    pub async fn detached<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
         self.tasks.spawn(work).await.map_err(AppError::internal)?
     }
 }

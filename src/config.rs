@@ -159,13 +159,18 @@ impl Config {
             let shown = path.display().to_string();
             let text = std::fs::read_to_string(path)
                 .map_err(|e| ConfigError::File { path: shown.clone(), problem: e.to_string() })?;
-            let own: Table =
-                text.parse().map_err(|e: toml::de::Error| ConfigError::File { path: shown.clone(), problem: e.to_string() })?;
+            let own: Table = text
+                .parse()
+                .map_err(|e: toml::de::Error| ConfigError::File { path: shown.clone(), problem: e.to_string() })?;
             overlay(&mut table, own, "", &shown, &mut origins)?;
         }
         overlay_env(&mut table, "", env, &mut origins)?;
         let origin_of = |key: &str| {
-            origins.iter().rev().find(|(k, _)| k == key).map_or_else(|| "default".to_owned(), |(_, origin)| origin.clone())
+            origins
+                .iter()
+                .rev()
+                .find(|(k, _)| k == key)
+                .map_or_else(|| "default".to_owned(), |(_, origin)| origin.clone())
         };
         let config = decode(table, &origin_of)?;
         config.check(&origin_of)?;
@@ -192,8 +197,15 @@ impl Config {
             Err(ConfigError::Key { key: key.to_owned(), origin: origin_of(key), problem: problem.to_owned() })
         };
         let url = self.database_url.as_str();
-        if !(url.is_empty() || url.starts_with("mysql://") || url.starts_with("mariadb://") || url.starts_with("sqlite:")) {
-            return bad("database_url", "must start with mysql://, mariadb:// or sqlite:, or be empty for the embedded SQLite");
+        if !(url.is_empty()
+            || url.starts_with("mysql://")
+            || url.starts_with("mariadb://")
+            || url.starts_with("sqlite:"))
+        {
+            return bad(
+                "database_url",
+                "must start with mysql://, mariadb:// or sqlite:, or be empty for the embedded SQLite",
+            );
         }
         if !self.jwt_secret.is_empty() && self.jwt_secret.len() < 16 {
             return bad("jwt_secret", "must have 16 characters or more, or be empty to have one made");

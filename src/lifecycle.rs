@@ -98,7 +98,9 @@ fn secret(config: &Config) -> Result<String> {
     let kept = |path: &Path| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
     match kept(&path) {
         Ok(secret) if secret.len() >= 16 => return Ok(secret),
-        Ok(_) => return Err(AppError::internal(format!("{} is too short; delete it to have one made", path.display()))),
+        Ok(_) => {
+            return Err(AppError::internal(format!("{} is too short; delete it to have one made", path.display())));
+        }
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
         Err(cause) => return Err(AppError::internal(format!("{} cannot be read: {cause}", path.display()))),
     }

@@ -23,7 +23,10 @@ pub struct Credentials {
 
 impl Draft for Credentials {
     fn read(fields: &Fields) -> Result<Self> {
-        Ok(Self { username: fields.string("username", "账号", 4, 20)?, password: fields.string("password", "密码", 6, 20)? })
+        Ok(Self {
+            username: fields.string("username", "账号", 4, 20)?,
+            password: fields.string("password", "密码", 6, 20)?,
+        })
     }
 }
 

@@ -46,7 +46,9 @@ impl Passwords {
     /// The hash to store, in PHC form.
     pub async fn hash(&self, password: &str) -> Result<String> {
         let (argon2, password) = (self.argon2(), password.to_owned());
-        self.run(move || argon2.hash_password(password.as_bytes()).map(|hash| hash.to_string())).await?.map_err(AppError::internal)
+        self.run(move || argon2.hash_password(password.as_bytes()).map(|hash| hash.to_string()))
+            .await?
+            .map_err(AppError::internal)
     }
 
     /// Compares `password` with a stored hash of either scheme.

@@ -83,7 +83,8 @@ impl State {
 
 /// Makes a registered account and logs it in (contract: people §3, chapter 1).
 pub async fn register(app: &App, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
-    let taken = store::find_account_by_username(&mut app.db.read().await?.conn(), &store::username_key(username)).await?;
+    let taken =
+        store::find_account_by_username(&mut app.db.read().await?.conn(), &store::username_key(username)).await?;
     if taken.is_some() {
         return Err(USERNAME_TAKEN);
     }
@@ -116,8 +117,9 @@ pub async fn insert(app: &App, new: &NewUser<'_>) -> Result<UserId> {
 pub async fn upgrade_guest(app: &App, guest: UserId, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
     let password_hash = app.passwords.hash(password).await?;
     let mut tx = app.db.begin().await?;
-    let upgraded =
-        store::update_guest_to_user(&mut tx.conn(), guest, username, &password_hash, app.clock.now_ms()).await.map_err(taken)?;
+    let upgraded = store::update_guest_to_user(&mut tx.conn(), guest, username, &password_hash, app.clock.now_ms())
+        .await
+        .map_err(taken)?;
     tx.commit().await?;
     forget(app, guest);
     if !upgraded {
@@ -252,10 +254,9 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Result<Bearer, Rejec
     let now_ms = app.clock.now_ms();
     let Some(claims) = app.tokens.verify(token, now_ms) else { return Ok(Err(Rejection::Token)) };
     let Some(known) = known(app, claims.id).await? else { return Ok(Err(Rejection::Missing)) };
-    let live = known
-        .sessions
-        .iter()
-        .any(|session| session.role == claims.role.as_str() && session.token_id == claims.jti && session.expires_at > now_ms);
+    let live = known.sessions.iter().any(|session| {
+        session.role == claims.role.as_str() && session.token_id == claims.jti && session.expires_at > now_ms
+    });
     if !live {
         return Ok(Err(Rejection::Token));
     }

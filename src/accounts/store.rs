@@ -172,7 +172,12 @@ pub async fn list_sessions(conn: &mut Conn<'_>, user: UserId) -> Result<Vec<Sess
 /// Makes `session` the live one of its user and role.
 pub async fn upsert_session(conn: &mut Conn<'_>, user: UserId, session: &SessionRow) -> Result<()> {
     let tail = dialect::on_conflict_update(conn.engine(), "user_id, role", &["token_id", "issued_at", "expires_at"]);
-    let sql = Sql::rows("INSERT INTO sessions (user_id, role, token_id, issued_at, expires_at) VALUES ", "(?,?,?,?,?)", 1, &tail);
+    let sql = Sql::rows(
+        "INSERT INTO sessions (user_id, role, token_id, issued_at, expires_at) VALUES ",
+        "(?,?,?,?,?)",
+        1,
+        &tail,
+    );
     execute!(conn, sql.clone(), user, &session.role, &session.token_id, session.issued_at, session.expires_at)?;
     Ok(())
 }

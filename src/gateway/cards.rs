@@ -14,8 +14,16 @@ use crate::hub::Frame;
 use crate::messages::model::{Notice, Redirect};
 
 /// Characters that `encodeURIComponent` leaves alone.
-const COMPONENT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'!').remove(b'~').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'~')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')');
 const ICONS: &str = "https://docs-51yrc-com.oss-cn-hangzhou.aliyuncs.com/chat";
 const SETTINGS: &str = "/pages/setpageInfo/setpageInfo";
 
@@ -144,8 +152,7 @@ fn avatar_card(me: &User, now_ms: i64) -> Notice {
 
 impl Card {
     fn frame(self, me: &User, now_ms: i64) -> Frame {
-        let mut card =
-            Notice::card(&format!("{}-{}", self.key, me.id), self.name, &self.icon, me, self.text, now_ms);
+        let mut card = Notice::card(&format!("{}-{}", self.key, me.id), self.name, &self.icon, me, self.text, now_ms);
         card.group = Some(Value::Object(Map::new()));
         card.redirect = Some(Redirect::to(self.url));
         card.frame()

@@ -251,8 +251,7 @@ fn wants_pong(app: &App, text: &str) -> bool {
         return true;
     }
     let Ok(ClientFrame { kind, token }) = serde_json::from_str(text) else { return false };
-    let token_holds = token.is_none_or(|token| {
-        token.as_str().is_some_and(|token| app.tokens.verify(token, app.clock.now_ms()).is_some())
-    });
+    let token_holds = token
+        .is_none_or(|token| token.as_str().is_some_and(|token| app.tokens.verify(token, app.clock.now_ms()).is_some()));
     kind == "ping" && token_holds
 }

@@ -13,9 +13,9 @@ use axum::response::Response;
 pub use heartbeat::run as run_heartbeat;
 use tracing::{debug, warn};
 
+use crate::accounts::Role;
 use crate::accounts::auth::query_token;
 use crate::accounts::service::{self as accounts, Bearer, Rejection};
-use crate::accounts::Role;
 use crate::app::{App, Shared};
 use crate::error::{AppError, Result};
 use crate::http::serve::Slot;

@@ -155,7 +155,10 @@ mod tests {
         assert_eq!(text_of(f.id("m", "好友id")), "好友id 的数值 必须 在 1 和 10000000000000000 之间");
         assert_eq!(text_of(f.int("z", "属性", 0, 10)), "属性 的数值 必须 大于等于 `0` 小于等于 `10`");
         assert_eq!(text_of(f.id("huge", "好友id")), "好友id 的数值 必须 在 1 和 10000000000000000 之间");
-        assert_eq!(text_of(f.choice("e", "类型", &["single", "group"])), "类型 的值 `other` 必须在 [`single`、`group`] 中");
+        assert_eq!(
+            text_of(f.choice("e", "类型", &["single", "group"])),
+            "类型 的值 `other` 必须在 [`single`、`group`] 中"
+        );
         assert_eq!(text_of(f.int_choice("z", "可见", &[0, 1])), "可见 的值 `-1` 必须在 [`0`、`1`] 中");
     }
 

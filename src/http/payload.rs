@@ -114,7 +114,9 @@ fn form_fields(bytes: &[u8]) -> Map<String, Value> {
     for (name, value) in form_urlencoded::parse(bytes) {
         let value = Value::String(value.into_owned());
         let list = match name.split_once('[').and_then(|(name, rest)| Some((name, rest.strip_suffix(']')?))) {
-            Some((name, index)) if index.bytes().all(|b| b.is_ascii_digit()) => lists.entry(name.to_owned()).or_default(),
+            Some((name, index)) if index.bytes().all(|b| b.is_ascii_digit()) => {
+                lists.entry(name.to_owned()).or_default()
+            }
             Some((name, key)) => {
                 objects.entry(name.to_owned()).or_default().insert(key.to_owned(), value);
                 continue;
@@ -146,7 +148,10 @@ mod tests {
         for body in ["userIds=1&userIds=2", "userIds[]=1&userIds[]=2", "userIds%5B0%5D=1&userIds%5B1%5D=2"] {
             assert_eq!(Value::Object(form_fields(body.as_bytes())), json!({"userIds": ["1", "2"]}), "{body}");
         }
-        assert_eq!(Value::Object(form_fields(b"data[data]=hi&type=text")), json!({"data": {"data": "hi"}, "type": "text"}));
+        assert_eq!(
+            Value::Object(form_fields(b"data[data]=hi&type=text")),
+            json!({"data": {"data": "hi"}, "type": "text"})
+        );
     }
 
     #[test]

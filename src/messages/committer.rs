@@ -165,9 +165,7 @@ async fn reserve_all(app: &App, post: &mut Post<'_>, batch: &Batch) -> Result<Ro
     for (id, count) in counts {
         let mut conn = post.conn();
         let room = match groups::reserve(&mut conn, id, count).await?.filter(|reserved| reserved.status == 1) {
-            Some(reserved) => {
-                groups::room_at(app, &mut conn, id, reserved.version).await?.map(|room| (reserved, room))
-            }
+            Some(reserved) => groups::room_at(app, &mut conn, id, reserved.version).await?.map(|room| (reserved, room)),
             None => None,
         };
         rooms.insert(id, room);
@@ -176,12 +174,7 @@ async fn reserve_all(app: &App, post: &mut Post<'_>, batch: &Batch) -> Result<Ro
 }
 
 /// Whether the sender may speak in the group, as things stand under the group's lock; if so, the message's number.
-fn admit(
-    rooms: &Rooms,
-    next: &mut HashMap<GroupId, i64>,
-    id: GroupId,
-    sender: UserId,
-) -> Result<(Arc<Room>, i64)> {
+fn admit(rooms: &Rooms, next: &mut HashMap<GroupId, i64>, id: GroupId, sender: UserId) -> Result<(Arc<Room>, i64)> {
     let Some(Some((_, room))) = rooms.get(&id) else { return Err(NO_GROUP) };
     if !room.member(sender).is_some_and(|member| member.is_active()) {
         return Err(NOT_A_MEMBER);

@@ -147,11 +147,8 @@ async fn push_page(
 
 async fn push(app: &App, drain: &Drain, due: &Due, body: &str) -> bool {
     let frame = frame(body.as_bytes(), app.clock.now_ms());
-    let stream = if due.subscription == 0 {
-        Stream::Direct
-    } else {
-        Stream::Group(SubscriptionId(due.subscription), due.seq)
-    };
+    let stream =
+        if due.subscription == 0 { Stream::Direct } else { Stream::Group(SubscriptionId(due.subscription), due.seq) };
     loop {
         match app.hub.drain_push(drain, &frame, Receipt { message: due.id, stream }) {
             Step::Done => return true,

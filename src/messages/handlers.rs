@@ -41,7 +41,8 @@ fn chat_type(fields: &Fields, label: &str) -> Result<ChatType> {
 
 /// `JSON.parse(decodeURIComponent(text))`, or `None` where that would throw.
 fn decoded(text: &str) -> Option<Value> {
-    let stray = |at: usize| !text.as_bytes().get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+    let stray =
+        |at: usize| !text.as_bytes().get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
     if text.match_indices('%').any(|(at, _)| stray(at)) {
         return None;
     }

@@ -45,9 +45,7 @@ pub fn single(me: &User, target: &User, their_friend: Option<&Friend>) -> Result
     match send_count(&target.userset, me.is_visitor()) {
         SendCount::Any => Ok(Permit::Free),
         SendCount::One => Ok(Permit::FirstOnly),
-        SendCount::None if me.is_visitor() => {
-            Err(AppError::refused("你们不是好友关系，对方设置成：先登录才能发消息"))
-        }
+        SendCount::None if me.is_visitor() => Err(AppError::refused("你们不是好友关系，对方设置成：先登录才能发消息")),
         SendCount::None => Err(AppError::refused("对方设置成：需要您先成为他的好友才能发消息")),
     }
 }

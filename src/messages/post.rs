@@ -45,14 +45,7 @@ impl<'a> Post<'a> {
     pub async fn begin(app: &'a App) -> Result<Self> {
         let order = app.messages.order.clone().lock_owned().await;
         let tx = app.db.begin().await?;
-        Ok(Self {
-            app,
-            tx,
-            stored: Vec::new(),
-            changed_groups: Vec::new(),
-            changed_friends: Vec::new(),
-            _order: order,
-        })
+        Ok(Self { app, tx, stored: Vec::new(), changed_groups: Vec::new(), changed_friends: Vec::new(), _order: order })
     }
 
     /// The transaction's connection, for the facts that change with the messages.
@@ -72,13 +65,16 @@ impl<'a> Post<'a> {
 
     /// Stores a notice for one person.
     pub async fn notify(&mut self, sender: UserId, to: UserId, notice: &Notice) -> Result<()> {
-        self.store(NewMessage {
-            uuid: None,
-            sender,
-            address: Address::User(to),
-            created_at: notice.create_time,
-            body: notice.body(),
-        }, None)
+        self.store(
+            NewMessage {
+                uuid: None,
+                sender,
+                address: Address::User(to),
+                created_at: notice.create_time,
+                body: notice.body(),
+            },
+            None,
+        )
         .await
     }
 

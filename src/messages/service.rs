@@ -195,9 +195,7 @@ pub async fn revoke(app: &App, me: &User, revocation: &Revocation) -> Result<Not
 fn check_revocation(me: &User, asked: &Revocation, room: Option<&Room>, sent: &Sent, now_ms: i64) -> Result<()> {
     let (in_chat, may) = match room {
         None => (sent.recipient_id == Some(UserId(asked.to)), sent.sender_id == me.id),
-        Some(room) => {
-            (sent.group_id == Some(room.group.id), sent.sender_id == me.id || room.group.owner_id == me.id)
-        }
+        Some(room) => (sent.group_id == Some(room.group.id), sent.sender_id == me.id || room.group.owner_id == me.id),
     };
     if !in_chat || !may {
         return Err(NOT_YOURS);

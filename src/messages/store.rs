@@ -124,8 +124,12 @@ pub async fn upsert_inbox_cursors(conn: &mut Conn<'_>, cursors: &[(UserId, Messa
 
 /// Moves up to [`ROWS_MAX`] subscriptions to the same number.
 pub async fn update_subscription_cursors(conn: &mut Conn<'_>, ids: &[SubscriptionId], seq: i64) -> Result<()> {
-    let sql =
-        Sql::rows("UPDATE subscriptions SET delivered_seq = ? WHERE delivered_seq < ? AND id IN (", "?", ids.len(), ")");
+    let sql = Sql::rows(
+        "UPDATE subscriptions SET delivered_seq = ? WHERE delivered_seq < ? AND id IN (",
+        "?",
+        ids.len(),
+        ")",
+    );
     execute_with!(conn, sql.clone(), q => {
         q = q.bind(seq).bind(seq);
         for id in ids {

@@ -40,7 +40,12 @@ impl Draft for Device {
     fn read(fields: &Fields) -> Result<Self> {
         Ok(Self {
             id: fields.string("deviceId", "设备指纹", 36, 200)?,
-            timestamp: fields.int("timestamp", "时间戳", -crate::http::fields::INT_MAX, crate::http::fields::INT_MAX)?,
+            timestamp: fields.int(
+                "timestamp",
+                "时间戳",
+                -crate::http::fields::INT_MAX,
+                crate::http::fields::INT_MAX,
+            )?,
         })
     }
 }
