@@ -172,7 +172,7 @@ impl Config {
                 .find(|(k, _)| k == key)
                 .map_or_else(|| "default".to_owned(), |(_, origin)| origin.clone())
         };
-        let config = decode(table, &origin_of)?;
+        let config = decode(&table, &origin_of)?;
         config.check(&origin_of)?;
         Ok(config)
     }
@@ -320,8 +320,8 @@ fn overlay_env(
 }
 
 /// Reads the merged table, naming the key of a value that does not fit.
-fn decode(table: Table, origin_of: &dyn Fn(&str) -> String) -> Result<Config, ConfigError> {
-    let text = toml::to_string(&table).expect("a table that was parsed can be printed");
+fn decode(table: &Table, origin_of: &dyn Fn(&str) -> String) -> Result<Config, ConfigError> {
+    let text = toml::to_string(table).expect("a table that was parsed can be printed");
     toml::from_str(&text).map_err(|e| {
         let key = e.span().map_or_else(String::new, |span| key_at(&text, span.start));
         ConfigError::Key { origin: origin_of(&key), problem: e.message().to_owned(), key }

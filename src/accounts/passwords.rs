@@ -68,12 +68,11 @@ impl Passwords {
     /// Takes as long as a check would, for usernames that do not exist.
     pub async fn verify_nobody(&self, password: &str) -> Result<()> {
         let known = self.decoy.lock().expect("no code panics while it holds this lock").clone();
-        let decoy = match known {
-            Some(decoy) => decoy,
-            None => {
-                let made = self.hash(&crate::ids::uuid()).await?;
-                self.decoy.lock().expect("no code panics while it holds this lock").get_or_insert(made).clone()
-            }
+        let decoy = if let Some(decoy) = known {
+            decoy
+        } else {
+            let made = self.hash(&crate::ids::uuid()).await?;
+            self.decoy.lock().expect("no code panics while it holds this lock").get_or_insert(made).clone()
         };
         self.verify(password, &decoy).await.map(|_| ())
     }

@@ -350,14 +350,13 @@ pub enum Change<'a> {
 pub async fn change(app: &App, me: UserId, change: Change<'_>) -> Result<()> {
     let now_ms = app.clock.now_ms();
     let mut tx = app.db.begin().await?;
-    let mut conn = tx.conn();
+    let conn = &mut tx.conn();
     match change {
-        Change::Nickname(value) => store::update_nickname(&mut conn, me, value, now_ms).await?,
-        Change::Avatar(value) => store::update_avatar(&mut conn, me, value, now_ms).await?,
-        Change::InviteConfirm(value) => store::update_invite_confirm(&mut conn, me, value, now_ms).await?,
-        Change::Userset(value) => store::update_userset(&mut conn, me, value, now_ms).await?,
+        Change::Nickname(value) => store::update_nickname(conn, me, value, now_ms).await?,
+        Change::Avatar(value) => store::update_avatar(conn, me, value, now_ms).await?,
+        Change::InviteConfirm(value) => store::update_invite_confirm(conn, me, value, now_ms).await?,
+        Change::Userset(value) => store::update_userset(conn, me, value, now_ms).await?,
     }
-    drop(conn);
     tx.commit().await?;
     forget(app, me);
     match change {

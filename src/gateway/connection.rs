@@ -159,9 +159,8 @@ impl Pings {
     fn next_due(&self) -> Option<Instant> {
         let next = match self.outstanding {
             Some((_, sent)) if !self.answers && !self.never_answers => Some(sent + NEVER_ANSWERS_AFTER),
-            Some(_) => None,
             None if self.written > self.confirmed => self.last.map(|last| last + PING_GAP),
-            None => None,
+            _ => None,
         };
         [next, self.deadline].into_iter().flatten().min()
     }
@@ -176,10 +175,9 @@ impl Pings {
                 self.never_answers = true;
                 self.outstanding = None;
             }
-        } else if self.should_ping(now) {
-            if self.feed_ping(socket, now).await.is_err() || socket.flush().await.is_err() {
-                return Some(Ended::Lost);
-            }
+        } else if self.should_ping(now) && (self.feed_ping(socket, now).await.is_err() || socket.flush().await.is_err())
+        {
+            return Some(Ended::Lost);
         }
         if self.never_answers && self.written > self.confirmed {
             self.confirmed = self.written;

@@ -14,7 +14,7 @@ use super::store;
 use crate::app::App;
 use crate::db::sql::ROWS_MAX;
 use crate::error::{AppError, Result};
-use crate::groups::model::Room;
+use crate::groups::model::{Member, Room};
 use crate::groups::service::{self as groups, Reserved};
 use crate::ids::{GroupId, UserId};
 
@@ -96,18 +96,22 @@ fn split(jobs: &mut Vec<Job>) -> (Vec<Reply>, Batch) {
 /// Tells each sender its own refusal, or the failure of the whole batch. A sender that has gone is not missed.
 fn answer(replies: Vec<Reply>, outcome: Result<Vec<Option<AppError>>>) {
     match outcome {
-        Ok(refusals) => replies.into_iter().zip(refusals).for_each(|(reply, refusal)| {
-            let _ = reply.send(refusal.map_or(Ok(()), Err));
-        }),
+        Ok(refusals) => {
+            for (reply, refusal) in replies.into_iter().zip(refusals) {
+                let _ = reply.send(refusal.map_or(Ok(()), Err));
+            }
+        }
         Err(AppError::Internal(cause)) => {
             let cause = cause.to_string();
-            replies.into_iter().for_each(|reply| {
+            for reply in replies {
                 let _ = reply.send(Err(AppError::internal(cause.clone())));
-            });
+            }
         }
-        Err(_) => replies.into_iter().for_each(|reply| {
-            let _ = reply.send(Err(AppError::busy()));
-        }),
+        Err(_) => {
+            for reply in replies {
+                let _ = reply.send(Err(AppError::busy()));
+            }
+        }
     }
 }
 
@@ -147,7 +151,9 @@ async fn commit(app: &App, batch: Batch) -> Result<Vec<Option<AppError>>> {
     }
     post.store_all(accepted).await?;
     post.commit().await?;
-    written.into_iter().for_each(|pair| app.messages.contacts.insert(pair, ()));
+    for pair in written {
+        app.messages.contacts.insert(pair, ());
+    }
     Ok(refusals)
 }
 
@@ -176,7 +182,7 @@ async fn reserve_all(app: &App, post: &mut Post<'_>, batch: &Batch) -> Result<Ro
 /// Whether the sender may speak in the group, as things stand under the group's lock; if so, the message's number.
 fn admit(rooms: &Rooms, next: &mut HashMap<GroupId, i64>, id: GroupId, sender: UserId) -> Result<(Arc<Room>, i64)> {
     let Some(Some((_, room))) = rooms.get(&id) else { return Err(NO_GROUP) };
-    if !room.member(sender).is_some_and(|member| member.is_active()) {
+    if !room.member(sender).is_some_and(Member::is_active) {
         return Err(NOT_A_MEMBER);
     }
     let seq = next.get_mut(&id).ok_or(NO_GROUP)?;

@@ -228,7 +228,7 @@ impl Notice {
     pub fn card(key: &str, from_name: &str, from_avatar: &str, to: &User, text: &str, now_ms: i64) -> Self {
         let id = format!("redirect-{key}");
         let mut card = Self::single(to, from_name, to, to.display_name(), text.to_owned(), now_ms);
-        card.from_avatar = from_avatar.to_owned();
+        from_avatar.clone_into(&mut card.from_avatar);
         card.from_id = Party::Card(id.clone());
         card.kind = "text";
         card.msgid_key = Some(id);

@@ -36,9 +36,12 @@ pub struct Post<'a> {
 pub(super) struct Stored {
     pub id: MessageId,
     pub message: NewMessage,
-    /// The group's members and the message's number, for group messages.
-    pub room: Option<(Arc<Room>, i64)>,
+    /// For group messages.
+    pub room: Option<Place>,
 }
+
+/// Where a group message stands: the group's members, and the message's number in the group.
+pub(super) type Place = (Arc<Room>, i64);
 
 impl<'a> Post<'a> {
     /// Takes the posting lock and begins a write transaction.
@@ -87,10 +90,9 @@ impl<'a> Post<'a> {
         audience: Audience,
         notice: &Notice,
     ) -> Result<()> {
-        let mut conn = self.tx.conn();
-        let Some(reserved) = groups::reserve(&mut conn, group, 1).await? else { return Ok(()) };
-        let Some(room) = groups::room_at(self.app, &mut conn, group, reserved.version).await? else { return Ok(()) };
-        drop(conn);
+        let conn = &mut self.tx.conn();
+        let Some(reserved) = groups::reserve(conn, group, 1).await? else { return Ok(()) };
+        let Some(room) = groups::room_at(self.app, conn, group, reserved.version).await? else { return Ok(()) };
         let message = NewMessage {
             uuid: None,
             sender,
@@ -101,7 +103,7 @@ impl<'a> Post<'a> {
         self.store(message, Some((room, reserved.first_seq))).await
     }
 
-    async fn store(&mut self, message: NewMessage, room: Option<(Arc<Room>, i64)>) -> Result<()> {
+    async fn store(&mut self, message: NewMessage, room: Option<Place>) -> Result<()> {
         let seq = room.as_ref().map(|(_, seq)| *seq);
         let id = store::insert(&mut self.tx.conn(), &[(&message, seq)]).await?;
         self.stored.push(Stored { id, message, room });
@@ -109,16 +111,15 @@ impl<'a> Post<'a> {
     }
 
     /// Stores many messages with few statements, in order.
-    pub(super) async fn store_all(&mut self, messages: Vec<(NewMessage, Option<(Arc<Room>, i64)>)>) -> Result<()> {
-        let mut conn = self.tx.conn();
+    pub(super) async fn store_all(&mut self, messages: Vec<(NewMessage, Option<Place>)>) -> Result<()> {
+        let conn = &mut self.tx.conn();
         let mut ids = Vec::with_capacity(messages.len());
         for chunk in messages.chunks(ROWS_MAX) {
             let rows: Vec<_> =
                 chunk.iter().map(|(message, room)| (message, room.as_ref().map(|(_, seq)| *seq))).collect();
-            let first = store::insert(&mut conn, &rows).await?;
+            let first = store::insert(conn, &rows).await?;
             ids.extend((first.0..).take(chunk.len()).map(MessageId));
         }
-        drop(conn);
         let stored = messages.into_iter().zip(ids).map(|((message, room), id)| Stored { id, message, room });
         self.stored.extend(stored);
         Ok(())
@@ -128,11 +129,17 @@ impl<'a> Post<'a> {
     pub async fn commit(self) -> Result<()> {
         let Self { app, tx, stored, changed_groups, changed_friends, _order } = self;
         let committed = tx.commit().await;
-        changed_groups.into_iter().for_each(|id| groups::forget(app, id));
-        changed_friends.into_iter().for_each(|(one, other)| crate::friends::service::forget(app, one, other));
+        for id in changed_groups {
+            groups::forget(app, id);
+        }
+        for (one, other) in changed_friends {
+            crate::friends::service::forget(app, one, other);
+        }
         committed?;
         let now_ms = app.clock.now_ms();
-        stored.iter().for_each(|stored| push(app, stored, now_ms));
+        for stored in &stored {
+            push(app, stored, now_ms);
+        }
         Ok(())
     }
 }

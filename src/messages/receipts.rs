@@ -123,23 +123,22 @@ pub async fn flush(app: &App) -> Result<()> {
 
 async fn write(app: &App, pending: &Pending) -> Result<()> {
     let mut tx = app.db.begin().await?;
-    let mut conn = tx.conn();
+    let conn = &mut tx.conn();
     let mut direct: Vec<_> = pending.direct.iter().map(|(user, id)| (*user, *id)).collect();
     direct.sort_unstable();
     for chunk in direct.chunks(ROWS_MAX) {
-        store::upsert_inbox_cursors(&mut conn, chunk).await?;
+        store::upsert_inbox_cursors(conn, chunk).await?;
     }
     let mut by_seq: BTreeMap<i64, Vec<SubscriptionId>> = BTreeMap::new();
     pending.groups.iter().for_each(|(subscription, seq)| by_seq.entry(*seq).or_default().push(*subscription));
     for (seq, mut subscriptions) in by_seq {
         subscriptions.sort_unstable();
         for chunk in subscriptions.chunks(ROWS_MAX) {
-            store::update_subscription_cursors(&mut conn, chunk, seq).await?;
+            store::update_subscription_cursors(conn, chunk, seq).await?;
         }
     }
     for chunk in pending.early.chunks(ROWS_MAX) {
-        store::insert_early_receipts(&mut conn, chunk).await?;
+        store::insert_early_receipts(conn, chunk).await?;
     }
-    drop(conn);
     tx.commit().await
 }
