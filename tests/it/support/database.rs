@@ -1,0 +1,61 @@
+//! The MySQL database of a test run: one for the process, made at the first use; those of dead processes are dropped.
+
+use std::path::Path;
+
+use qingniao::config::Config;
+use qingniao::db::Db;
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{ConnectOptions, Connection, Executor, Row};
+use tokio::sync::OnceCell;
+
+use super::skip;
+
+const PREFIX: &str = "qingniao_test_";
+
+/// The engine's address without a database, if the run is to use MySQL.
+pub fn mysql_server() -> Option<String> {
+    let url = std::env::var("QINGNIAO_TEST_DATABASE_URL").ok()?;
+    Some(url.trim_end_matches('/').to_owned()).filter(|url| !url.is_empty())
+}
+
+/// The URL of this process's database; says that the test is skipped if the run is not to use MySQL.
+pub async fn mysql_url() -> Option<String> {
+    let url = url().await;
+    if url.is_none() {
+        skip("it needs MySQL or MariaDB: set QINGNIAO_TEST_DATABASE_URL=mysql://root@127.0.0.1:3306");
+    }
+    url
+}
+
+/// The URL of this process's database, made and migrated once; `None` means SQLite.
+pub async fn url() -> Option<String> {
+    static MADE: OnceCell<String> = OnceCell::const_new();
+    let server = mysql_server()?;
+    Some(MADE.get_or_init(|| make(server)).await.clone())
+}
+
+async fn make(server: String) -> String {
+    let options: MySqlConnectOptions = server.parse().expect("QINGNIAO_TEST_DATABASE_URL is a URL");
+    let mut connection = options.connect().await.expect("the server of QINGNIAO_TEST_DATABASE_URL answers");
+    let rows = connection.fetch_all("SHOW DATABASES").await.unwrap();
+    let stale = rows.iter().map(|row| row.get::<String, _>(0)).filter(|name| {
+        let pid = name.strip_prefix(PREFIX).and_then(|pid| pid.parse::<u32>().ok());
+        pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+    });
+    let name = format!("{PREFIX}{}", std::process::id());
+    let statements: Vec<String> = stale
+        .map(|name| format!("DROP DATABASE IF EXISTS `{name}`"))
+        .chain([
+            format!("DROP DATABASE IF EXISTS `{name}`"),
+            format!("CREATE DATABASE `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"),
+        ])
+        .collect();
+    for statement in statements {
+        connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+    }
+    connection.close().await.unwrap();
+    let mut config = Config::defaults();
+    config.database_url = format!("{server}/{name}");
+    Db::open(&config).await.expect("the schema can be made").close().await;
+    config.database_url
+}

@@ -1,0 +1,35 @@
+//! What tests stand on. `TestServer::start().await` gives a server; `server.user("alice").await` a person; `person.post(…)`
+//! a [`Reply`] with `ok()` and `refused(…)`; `person.socket().await` a [`Socket`] with `next_message()`.
+
+mod database;
+mod http;
+mod people;
+mod raw_socket;
+mod redact;
+mod server;
+mod skip;
+mod socket;
+
+use std::time::Duration;
+
+pub use database::mysql_url;
+pub use http::{Call, Reply};
+pub use people::{PASSWORD, Person, device_id, sign, unique};
+pub use raw_socket::{RawFrame, RawSocket};
+pub use server::{Door, NOW_MS, TestServer};
+pub use skip::{have_program, skip};
+pub use socket::{Event, Socket, is_greeting, text_of};
+
+/// How long anything that must happen may take.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a test listens before it believes that nothing comes.
+pub const SILENCE: Duration = Duration::from_millis(250);
+
+/// Polls until `check` says yes; panics with `what` after [`PATIENCE`].
+pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !check().await {
+        assert!(tokio::time::Instant::now() < deadline, "this did not happen in time: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
