@@ -324,7 +324,12 @@ fn decode(table: &Table, origin_of: &dyn Fn(&str) -> String) -> Result<Config, C
     let text = toml::to_string(table).expect("a table that was parsed can be printed");
     toml::from_str(&text).map_err(|e| {
         let key = e.span().map_or_else(String::new, |span| key_at(&text, span.start));
-        ConfigError::Key { origin: origin_of(&key), problem: e.message().to_owned(), key }
+        let allowed = match key.as_str() {
+            "listen" => ": an address and a port are allowed, as 0.0.0.0:7001",
+            "http.trusted_proxies" => ": addresses are allowed, as 10.0.0.2,127.0.0.1",
+            _ => "",
+        };
+        ConfigError::Key { origin: origin_of(&key), problem: format!("{}{allowed}", e.message()), key }
     })
 }
 
@@ -384,6 +389,7 @@ mod tests {
     fn a_bad_value_names_its_key_and_what_is_allowed() {
         let refused = |name, value| load(&[(name, value)]).unwrap_err();
         assert!(refused("QINGNIAO_LISTEN", "nowhere").contains("`listen` (QINGNIAO_LISTEN)"));
+        assert!(refused("QINGNIAO_LISTEN", "nowhere").contains("0.0.0.0:7001"));
         assert!(refused("QINGNIAO_HTTP_BODY_BYTES_MAX", "many").contains("a whole number"));
         assert!(refused("QINGNIAO_HTTP_BODY_BYTES_MAX", "-1").contains("`http.body_bytes_max`"));
         assert!(refused("DATABASE_URL", "postgres://x").contains("must start with mysql://"));

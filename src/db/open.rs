@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, Executor};
+use sqlx::{Connection, Executor, MySqlConnection};
 
 use super::Db;
 use crate::config::Config;
@@ -22,6 +22,8 @@ const STATEMENTS_MAX: usize = 512;
 const SQLITE_READERS_MAX: u32 = 4;
 /// A MySQL connection that rested longer than this is tried before it is lent, so that a restarted server is noticed.
 const MYSQL_REST_MAX: Duration = Duration::from_millis(500);
+/// How long the start waits for MySQL's answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Db {
     /// Opens the store that `config` names and brings its schema up to date.
@@ -49,7 +51,9 @@ impl Db {
 
 async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<Db> {
     if let Some(folder) = options.get_filename().parent().filter(|folder| *folder != Path::new("")) {
-        std::fs::create_dir_all(folder).map_err(AppError::internal)?;
+        std::fs::create_dir_all(folder).map_err(|cause| {
+            AppError::internal(format!("{} cannot be made (key `data_dir`): {cause}", folder.display()))
+        })?;
     }
     let options = options
         .create_if_missing(true)
@@ -72,6 +76,13 @@ async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<D
 
 async fn open_mysql(url: &str, config: &Config) -> Result<Db> {
     let options = MySqlConnectOptions::from_str(url)?.charset("utf8mb4").statement_cache_capacity(STATEMENTS_MAX);
+    // The pool tries again until its patience ends, and then tells of its patience only: ask once for the cause.
+    let reached = match tokio::time::timeout(PATIENCE, MySqlConnection::connect_with(&options)).await {
+        Ok(Ok(connection)) => connection.close().await.map_err(|cause| cause.to_string()),
+        Ok(Err(cause)) => Err(cause.to_string()),
+        Err(_) => Err("no answer".to_owned()),
+    };
+    reached.map_err(|cause| AppError::internal(format!("the database of `database_url` (DATABASE_URL): {cause}")))?;
     let pool = MySqlPoolOptions::new()
         .max_connections(config.database.connections_max)
         .test_before_acquire(false)
