@@ -69,7 +69,14 @@ async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<D
             .max_lifetime(None)
             .acquire_timeout(Duration::from_millis(config.database.acquire_timeout_ms))
     };
-    let writer = pool(1).connect_with(options.clone()).await?;
+    // Checkpoints are rare, so that a page that changes often is copied into the file once and not after every thousandth
+    // page of the log; the log is cut back to its bound afterwards.
+    let writing = options
+        .clone()
+        .pragma("wal_autocheckpoint", "8000")
+        .pragma("journal_size_limit", "67108864")
+        .pragma("cache_size", "-16384");
+    let writer = pool(1).connect_with(writing).await?;
     let readers = pool(SQLITE_READERS_MAX).connect_lazy_with(options.pragma("query_only", "ON"));
     Ok(Db::Sqlite { readers, writer })
 }

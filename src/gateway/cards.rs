@@ -43,7 +43,7 @@ pub async fn greeting(app: &App, bearer: &Bearer) -> Result<Vec<Frame>> {
     let in_group = groups::is_in_any(app, me.id).await?;
     let has_friend = bearer.role == Role::User && friends::has_any(app, me.id).await?;
     let welcome = json!({ "type": "system", "data": "欢迎您访问我们的系统！", "timestamp": now_ms });
-    let mut frames = vec![Frame::from(welcome.to_string())];
+    let mut frames = vec![Frame::text(&[welcome.to_string().as_bytes()])];
     let cards = match bearer.role {
         Role::Visitor => visitor_cards(in_group),
         Role::User => user_cards(me, in_group, has_friend),

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::ws::{Message, WebSocket};
-use futures_util::SinkExt;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::Message;
 
+use super::wire::Wire;
 use crate::app::App;
-use crate::hub::{Burst, Ending, Session};
+use crate::hub::{Burst, Ending, Frame, Session};
 
 /// How long a closed peer may take to answer the close frame.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
@@ -57,7 +56,7 @@ struct Pings {
 }
 
 /// Serves the socket until it ends, and confirms what the peer has received.
-pub async fn run(app: &Arc<App>, mut socket: WebSocket, session: &Arc<Session>) -> Ended {
+pub async fn run(app: &Arc<App>, wire: &mut Wire, session: &Arc<Session>) -> Ended {
     let mut pings = Pings {
         written: 0,
         outstanding: None,
@@ -68,29 +67,30 @@ pub async fn run(app: &Arc<App>, mut socket: WebSocket, session: &Arc<Session>) 
         deadline: None,
     };
     let stall = Duration::from_secs(app.config.ws.stall_timeout_s);
+    let mut stopped = std::pin::pin!(app.stop.cancelled());
     let ended = loop {
         let due = pings.next_due();
         let step = tokio::select! {
             biased;
-            received = socket.recv() => match received {
-                Some(Ok(message)) => receive(app, session, &mut pings, &mut socket, message).await,
+            received = wire.recv() => match received {
+                Some(Ok(message)) => receive(app, session, &mut pings, wire, message).await,
                 Some(Err(_)) => Some(Ended::Lost),
                 None => Some(Ended::ByPeer),
             },
             () = session.woken() => {
                 let burst = session.take(BURST_BYTES);
-                match timeout(stall, write(app, &mut socket, &mut pings, burst)).await {
+                match timeout(stall, write(app, wire, &mut pings, burst)).await {
                     Ok(ended) => ended,
                     Err(_) => Some(Ended::Stalled),
                 }
             }
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                match timeout(stall, pings.on_timer(app, session, &mut socket)).await {
+                match timeout(stall, pings.on_timer(app, session, wire)).await {
                     Ok(ended) => ended,
                     Err(_) => Some(Ended::Stalled),
                 }
             }
-            () = app.stop.cancelled() => Some(Ended::ByServer),
+            () = &mut stopped => Some(Ended::ByServer),
         };
         if let Some(ended) = step {
             break ended;
@@ -104,55 +104,47 @@ pub async fn run(app: &Arc<App>, mut socket: WebSocket, session: &Arc<Session>) 
     ended
 }
 
-async fn write(app: &App, socket: &mut WebSocket, pings: &mut Pings, burst: Burst) -> Option<Ended> {
-    let Burst { frames, messages, probe, beat, ending } = burst;
-    for frame in frames {
-        if socket.feed(Message::Text(frame)).await.is_err() {
-            return Some(Ended::Lost);
-        }
-    }
-    pings.written += messages;
+async fn write(app: &App, wire: &mut Wire, pings: &mut Pings, burst: Burst) -> Option<Ended> {
     let now = Instant::now();
-    if probe && !pings.never_answers {
+    if burst.probe && !pings.never_answers {
         pings.expect_by(now + PROBE_TIMEOUT);
     }
-    if beat && pings.answers {
+    if burst.beat && pings.answers {
         pings.expect_by(now + Duration::from_secs(app.config.ws.pong_timeout_s));
     }
-    if pings.should_ping(now) && pings.feed_ping(socket, now).await.is_err() {
+    let written = pings.written + burst.messages;
+    let ping = pings.next_ping(written, now);
+    if wire.write(&burst.frames, ping).await.is_err() {
         return Some(Ended::Lost);
     }
-    if socket.flush().await.is_err() {
-        return Some(Ended::Lost);
-    }
-    match ending {
+    pings.written = written;
+    match burst.ending {
         None => None,
         Some(Ending::Drop) => Some(Ended::ByServer),
         Some(Ending::Close(code)) => {
-            super::close(socket, Some(code)).await;
+            // A peer that does not answer the close frame is dropped all the same.
+            let _ = timeout(CLOSE_WAIT, wire.close(Some(code))).await;
             Some(Ended::ByServer)
         }
     }
 }
 
 impl Pings {
-    /// A ping goes out if none is on its way, enough time has passed, and there is something to learn from it.
-    fn should_ping(&self, now: Instant) -> bool {
-        let learn = self.written > self.confirmed || self.last.is_none() || self.deadline.is_some();
-        learn && self.outstanding.is_none() && self.last.is_none_or(|last| now >= last + PING_GAP)
+    /// The number for a ping that goes out now, after `written` messages: if none is on its way, enough time has passed,
+    /// and there is something to learn from it.
+    fn next_ping(&mut self, written: u64, now: Instant) -> Option<u64> {
+        let learn = written > self.confirmed || self.last.is_none() || self.deadline.is_some();
+        if !learn || self.outstanding.is_some() || self.last.is_some_and(|last| now < last + PING_GAP) {
+            return None;
+        }
+        self.outstanding = Some((written, now));
+        self.last = Some(now);
+        Some(written)
     }
 
     /// A pong is to come by `deadline`, or the socket is dropped.
     fn expect_by(&mut self, deadline: Instant) {
         self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
-    }
-
-    async fn feed_ping(&mut self, socket: &mut WebSocket, now: Instant) -> Result<(), axum::Error> {
-        let number = self.written;
-        socket.feed(Message::Ping(Bytes::copy_from_slice(&number.to_be_bytes()))).await?;
-        self.outstanding = Some((number, now));
-        self.last = Some(now);
-        Ok(())
     }
 
     /// When the timer must look at this socket again; idle sockets have none.
@@ -165,7 +157,7 @@ impl Pings {
         [next, self.deadline].into_iter().flatten().min()
     }
 
-    async fn on_timer(&mut self, app: &App, session: &Session, socket: &mut WebSocket) -> Option<Ended> {
+    async fn on_timer(&mut self, app: &App, session: &Session, wire: &mut Wire) -> Option<Ended> {
         let now = Instant::now();
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             return Some(Ended::Lost);
@@ -175,7 +167,8 @@ impl Pings {
                 self.never_answers = true;
                 self.outstanding = None;
             }
-        } else if self.should_ping(now) && (self.feed_ping(socket, now).await.is_err() || socket.flush().await.is_err())
+        } else if let ping @ Some(_) = self.next_ping(self.written, now)
+            && wire.write(&[], ping).await.is_err()
         {
             return Some(Ended::Lost);
         }
@@ -220,7 +213,7 @@ async fn receive(
     app: &Arc<App>,
     session: &Session,
     pings: &mut Pings,
-    socket: &mut WebSocket,
+    wire: &mut Wire,
     message: Message,
 ) -> Option<Ended> {
     let text = match &message {
@@ -231,13 +224,13 @@ async fn receive(
             return None;
         }
         Message::Close(_) => return Some(Ended::ByPeer),
-        Message::Ping(_) => return None,
+        Message::Ping(_) | Message::Frame(_) => return None,
         Message::Text(text) => text.as_str(),
         Message::Binary(bytes) => std::str::from_utf8(bytes).unwrap_or_default(),
     };
     if wants_pong(app, text) {
         let pong = json!({ "type": "pong", "timestamp": app.clock.now_ms() }).to_string();
-        if socket.send(Message::Text(pong.into())).await.is_err() {
+        if wire.write(&[Frame::text(&[pong.as_bytes()])], None).await.is_err() {
             return Some(Ended::Lost);
         }
     }

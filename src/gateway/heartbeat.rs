@@ -12,7 +12,7 @@ const SLICES: u64 = 30;
 /// Sends each socket `{"type":"ping"}` once a period, until the server stops.
 pub async fn run(app: Arc<App>) {
     let period = Duration::from_secs(app.config.ws.heartbeat_s);
-    let frame = Frame::from_static(r#"{"type":"ping"}"#);
+    let frame = Frame::text(&[br#"{"type":"ping"}"#]);
     let mut slice = 0;
     loop {
         tokio::select! {

@@ -4,67 +4,56 @@
 mod cards;
 mod connection;
 mod heartbeat;
+mod wire;
 
 use std::sync::Arc;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 pub use heartbeat::run as run_heartbeat;
+use tokio::time::timeout;
 use tracing::{debug, warn};
+use wire::Wire;
 
 use crate::accounts::Role;
 use crate::accounts::auth::query_token;
 use crate::accounts::service::{self as accounts, Bearer, Rejection};
 use crate::app::{App, Shared};
 use crate::error::{AppError, Result};
-use crate::http::serve::Slot;
-use crate::hub::Ticket;
-
-/// tungstenite fills its read buffer as soon as a socket opens, so each idle socket costs this much. Clients send next to
-/// nothing.
-const READ_BUFFER: usize = 512;
-/// Frames gather up to this before they are written, so that a burst costs few system calls.
-const WRITE_BUFFER: usize = 16 * 1024;
-/// A frame never exceeds what an HTTP body may hold, plus its envelope; beyond it tungstenite gives up on the peer.
-const WRITE_BUFFER_MAX: usize = 4 * 1024 * 1024;
-/// Largest frame that a client may send: it has nothing to say beyond a ping.
-const CLIENT_FRAME_MAX: usize = 64 * 1024;
+use crate::http::serve::Origin;
+use crate::hub::{Frame, Ticket};
 
 /// `GET /ws?token=`. The upgrade is always accepted, failures follow as a frame: a refused upgrade would make the client
 /// retry for ever, ever faster (decision 12).
 pub async fn connect(State(app): State<Shared>, mut request: Request) -> Result<Response> {
     let token = query_token(request.uri().query());
-    let slot = request.extensions_mut().remove::<Slot>();
-    let (mut parts, _) = request.into_parts();
-    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &app)
-        .await
-        .map_err(|_| AppError::refused("请使用 WebSocket 连接"))?;
-    Ok(upgrade
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(WRITE_BUFFER_MAX)
-        .max_message_size(CLIENT_FRAME_MAX)
-        .max_frame_size(CLIENT_FRAME_MAX)
-        .on_upgrade(move |socket| async move {
-            let own = app.clone();
-            let served = own.tasks.track_future(async move {
-                serve(app, socket, token).await;
-                drop(slot);
-            });
-            Box::pin(served).await;
-        }))
+    let slot = request.extensions_mut().remove::<Origin>().map(|origin| origin.slot);
+    let (response, upgrade) = wire::accept(&mut request).ok_or_else(|| AppError::refused("请使用 WebSocket 连接"))?;
+    let own = app.clone();
+    own.tasks.spawn(async move {
+        let wire = match upgrade.await {
+            Ok(upgraded) => Wire::new(upgraded).await,
+            Err(cause) => Err(std::io::Error::other(cause)),
+        };
+        match wire {
+            // Boxed: what a socket needs while it opens would otherwise stay with it for life.
+            Ok(wire) => Box::pin(serve(app, wire, token)).await,
+            Err(cause) => debug!(%cause, "a socket broke off while it opened"),
+        }
+        drop(slot);
+    });
+    Ok(response)
 }
 
-async fn serve(app: Arc<App>, mut socket: WebSocket, token: Option<String>) {
-    let stop = app.stop.clone();
+async fn serve(app: Arc<App>, mut wire: Wire, token: Option<String>) {
     let opened = tokio::select! {
-        opened = open(&app, token.as_deref()) => opened,
-        () = stop.cancelled() => return,
+        opened = Box::pin(open(&app, token.as_deref())) => opened,
+        () = app.stop.cancelled() => return,
     };
+    drop(token);
     let (bearer, greeting) = match opened {
         Ok(Ok(opened)) => opened,
-        Ok(Err(text)) => return fail(&mut socket, text).await,
+        Ok(Err(text)) => return fail(&mut wire, text).await,
         Err(cause) => {
             // The store is away: drop TCP without a close frame, so that the client comes back.
             warn!(%cause, "a socket could not be opened; its client will retry");
@@ -73,14 +62,15 @@ async fn serve(app: Arc<App>, mut socket: WebSocket, token: Option<String>) {
     };
     let ticket = Ticket { registered: bearer.role == Role::User, token_id: bearer.token_id.into() };
     let session = app.hub.register(bearer.user.id, ticket, greeting);
+    drop(bearer.user);
     debug!(user.id = %session.user, session.id, "a socket opened");
-    let ended = connection::run(&app, socket, &session).await;
+    let ended = connection::run(&app, &mut wire, &session).await;
     debug!(user.id = %session.user, session.id, ?ended, "a socket ended");
     app.hub.unregister(&session);
 }
 
 /// Checks the token and prepares the first frames, or says why not.
-async fn open(app: &App, token: Option<&str>) -> Result<Result<(Bearer, Vec<Utf8Bytes>), &'static str>> {
+async fn open(app: &App, token: Option<&str>) -> Result<Result<(Bearer, Vec<Frame>), &'static str>> {
     let Some(token) = token else { return Ok(Err("缺少 token 参数")) };
     let bearer = match accounts::authenticate(app, token).await? {
         Ok(bearer) => bearer,
@@ -93,20 +83,13 @@ async fn open(app: &App, token: Option<&str>) -> Result<Result<(Bearer, Vec<Utf8
 }
 
 /// Tells the client what is wrong and closes without a code.
-async fn fail(socket: &mut WebSocket, text: &str) {
+async fn fail(wire: &mut Wire, text: &str) {
     let frame = serde_json::json!({ "msg": "fail", "data": text }).to_string();
-    if socket.send(Message::Text(frame.into())).await.is_ok() {
-        close(socket, None).await;
-    }
-}
-
-/// Sends a close frame and gives the peer a moment to answer it, as the protocol wants.
-async fn close(socket: &mut WebSocket, code: Option<u16>) {
-    let frame = code.map(|code| CloseFrame { code, reason: Utf8Bytes::from_static("") });
-    if socket.send(Message::Close(frame)).await.is_err() {
-        return;
-    }
-    let answered = async { while let Some(Ok(_)) = socket.recv().await {} };
-    // A peer that does not answer is dropped all the same.
-    let _ = tokio::time::timeout(connection::CLOSE_WAIT, answered).await;
+    let told = async {
+        if wire.write(&[Frame::text(&[frame.as_bytes()])], None).await.is_ok() {
+            wire.close(None).await;
+        }
+    };
+    // A peer that does not take it, or does not answer the close frame, is dropped all the same.
+    let _ = timeout(connection::CLOSE_WAIT, told).await;
 }

@@ -5,8 +5,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
-use tracing::{error, warn};
 
+use super::edge::Cause;
 use crate::error::AppError;
 
 /// HTTP 200 with `data` in the envelope.
@@ -40,19 +40,15 @@ impl IntoResponse for AppError {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Busy(cause) => {
-                if let Some(cause) = cause {
-                    warn!(cause = %cause, "the store did not answer; the request was refused with 503");
-                }
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::Internal(cause) => {
-                error!(cause = %cause, "a request failed by a fault of the server");
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let body = json!({ "msg": "fail", "data": self.to_string() });
-        json_reply(status, body.to_string().into())
+        let mut reply = json_reply(status, body.to_string().into());
+        if let Self::Busy(Some(cause)) | Self::Internal(cause) = self {
+            reply.extensions_mut().insert(Cause(cause.into()));
+        }
+        reply
     }
 }
 

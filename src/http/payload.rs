@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Multipart, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
 use super::fields::{Draft, Fields};
+use super::serve::Origin;
 use crate::error::{AppError, Result};
 
 /// Most members of a list in a form body, as the old parser's `arrayLimit`.
@@ -57,8 +59,23 @@ async fn body_fields<S: Send + Sync>(request: Request, state: &S) -> Result<Map<
     if kind.starts_with("multipart/form-data") {
         return multipart_fields(request, state).await;
     }
-    let bytes = Bytes::from_request(request, state).await.map_err(|rejection| body_rejection(rejection.status()))?;
+    let max = body_max(&request);
+    let bytes = read_body(request.into_body(), max).await?;
     parse_body(&kind, &bytes)
+}
+
+/// The bound that the edge set.
+fn body_max(request: &Request) -> usize {
+    request.extensions().get::<Origin>().map_or(usize::MAX, |origin| origin.bounds.body_bytes_max)
+}
+
+/// The whole body, or the refusal of one that is too large or breaks off.
+pub async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes> {
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(cause) if cause.is::<LengthLimitError>() => Err(body_rejection(StatusCode::PAYLOAD_TOO_LARGE)),
+        Err(_) => Err(malformed()),
+    }
 }
 
 /// Reads the fields of a whole body; a type that is neither JSON nor a form holds none, as in the old parser.
@@ -85,14 +102,16 @@ pub const fn malformed() -> AppError {
     AppError::refused("请求体格式错误")
 }
 
-fn body_rejection(status: axum::http::StatusCode) -> AppError {
-    if status == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
+fn body_rejection(status: StatusCode) -> AppError {
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
         return AppError::TooLarge("请求体过大".into());
     }
     malformed()
 }
 
 async fn multipart_fields<S: Send + Sync>(request: Request<Body>, state: &S) -> Result<Map<String, Value>> {
+    let max = body_max(&request);
+    let request = request.map(|body| Body::new(Limited::new(body, max)));
     let mut form = Multipart::from_request(request, state).await.map_err(|_| malformed())?;
     let mut fields = Map::new();
     while let Some(part) = form.next_field().await.map_err(|e| body_rejection(e.status()))? {

@@ -2,11 +2,12 @@
 //!
 //! `axum::serve` hides hyper's timeouts, and an idle keep-alive connection would stay for ever.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use hyper::body::Incoming;
@@ -15,36 +16,48 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
+use tower::Service;
 use tracing::{debug, warn};
 
+use super::edge::{self, Bounds};
 use crate::config;
+use crate::error::BoxError;
 
 /// hyper's read buffer a connection; headers beyond it are refused.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// After a failed accept (no file descriptors left) the loop rests, so that it does not spin.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
-/// The peer of the connection that a request came by.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
-
-/// A place among the open connections; whoever takes a connection over keeps it.
+/// The connection that a request came by, and the bounds that it is served within; carried by each request.
 #[derive(Clone, Debug)]
-pub struct Slot(#[expect(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
+pub struct Origin {
+    /// The other end.
+    pub peer: SocketAddr,
+    /// Its place among the open connections; whoever takes the connection over keeps it.
+    pub slot: Arc<OwnedSemaphorePermit>,
+    /// Bounds of every request.
+    pub bounds: Bounds,
+}
 
-/// Serves `router` on `listener` until `stop`, then lets running requests end within `grace`.
+/// Serves `service` on `listener` until `stop`, then lets running requests end.
 ///
 /// Sockets that were upgraded are not waited for: they are dropped without a close frame, as a restart must be.
-pub async fn serve(
+pub async fn serve<S, B>(
     listener: TcpListener,
-    router: Router,
+    service: S,
     http: &config::Http,
     tasks: &TaskTracker,
     stop: CancellationToken,
-) {
+) where
+    S: Service<Request, Response = axum::http::Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     let slots = Arc::new(Semaphore::new(http.connections_max));
     let idle = Duration::from_secs(http.idle_timeout_s);
+    let bounds =
+        Bounds { body_bytes_max: http.body_bytes_max, request_timeout: Duration::from_secs(http.request_timeout_s) };
     loop {
         let slot = tokio::select! {
             () = stop.cancelled() => break,
@@ -66,33 +79,35 @@ pub async fn serve(
             debug!(%cause, "a connection ended before it was served");
             continue;
         }
-        let slot = Slot(Arc::new(slot));
-        tasks.spawn(connection(stream, peer, slot, router.clone(), idle, stop.clone()));
+        let origin = Origin { peer, slot: Arc::new(slot), bounds };
+        tasks.spawn(connection(stream, origin, service.clone(), idle, stop.clone()));
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    slot: Slot,
-    router: Router,
-    idle: Duration,
-    stop: CancellationToken,
-) {
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        request.extensions_mut().insert(slot.clone());
-        router.clone().oneshot(request.map(axum::body::Body::new))
+async fn connection<S, B>(stream: TcpStream, origin: Origin, service: S, idle: Duration, stop: CancellationToken)
+where
+    S: Service<Request, Response = axum::http::Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let (peer, bounds) = (origin.peer, origin.bounds);
+    let answer = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(origin.clone());
+        let service = service.clone();
+        async move { Ok::<_, Infallible>(edge::respond(service, request, bounds).await) }
     });
     let mut connection = std::pin::pin!(
         hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(idle)
             .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(stream), answer)
             .with_upgrades()
     );
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();

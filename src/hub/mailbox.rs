@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::outbox::{Ending, Frame, Session, Ticket};
-use super::{Confirmed, Drain, Receipt, Step, Stream};
+use super::outbox::{Ending, Session, Ticket};
+use super::{Confirmed, Drain, Frame, Receipt, Step, Stream};
 use crate::ids::MessageId;
 
 #[derive(Debug, Default)]

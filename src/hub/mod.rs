@@ -4,6 +4,7 @@
 //! but not yet proved received. Pushing never blocks, never fails and never awaits. Reading the store is not the hub's
 //! business: it queues [`Drain`] tickets, and `messages::delivery` does the work.
 
+mod frame;
 mod mailbox;
 mod online;
 mod outbox;
@@ -13,9 +14,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
+pub use frame::Frame;
 use mailbox::Mailbox;
 use online::Online;
-pub use outbox::{Burst, Ending, Frame, Session, Ticket};
+pub use outbox::{Burst, Ending, Session, Ticket};
 use tokio::sync::Notify;
 
 use crate::ids::{MessageId, SubscriptionId, UserId};

@@ -4,13 +4,10 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use axum::extract::ws::Utf8Bytes;
 use tokio::sync::Notify;
 
+use super::Frame;
 use crate::ids::UserId;
-
-/// A text frame, serialised once and shared by all who receive it.
-pub type Frame = Utf8Bytes;
 
 /// Most bytes of heartbeats and cards that may wait beside the messages: a socket that takes none of them is dropped.
 const TRANSIENT_BYTES_MAX: usize = 64 * 1024;
@@ -77,7 +74,7 @@ pub struct Burst {
 
 impl Session {
     pub(super) fn new(id: u64, user: UserId, ticket: Ticket, greeting: Vec<Frame>) -> Self {
-        let transient_bytes = greeting.iter().map(|frame| frame.len()).sum();
+        let transient_bytes = greeting.iter().map(Frame::len).sum();
         let frames = greeting.into_iter().map(|frame| (frame, false)).collect();
         Self {
             id,

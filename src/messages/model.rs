@@ -271,11 +271,8 @@ impl Notice {
 
 /// The pushed form of a message object: every push has type `singleChat`, groups and notices included.
 pub fn frame(body: &[u8], now_ms: i64) -> Frame {
-    let mut text = Vec::with_capacity(body.len() + 64);
-    text.extend_from_slice(b"{\"type\":\"singleChat\",\"data\":");
-    text.extend_from_slice(body);
-    text.extend_from_slice(format!(",\"timestamp\":{now_ms}}}").as_bytes());
-    Frame::try_from(Bytes::from(text)).expect("message bodies are JSON, and so UTF-8")
+    let tail = format!(",\"timestamp\":{now_ms}}}");
+    Frame::text(&[b"{\"type\":\"singleChat\",\"data\":", body, tail.as_bytes()])
 }
 
 /// The name of somebody in a group: the group's own, else the user's.

@@ -1,0 +1,112 @@
+//! One WebSocket on a bare TCP stream: tungstenite reads (masks, fragments, control frames), frames are written as the
+//! hub encoded them, several in one system call, with no buffer of their own.
+
+use std::io::{Error, ErrorKind, IoSlice, Result};
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use crate::hub::Frame;
+
+/// tungstenite fills its read buffer as soon as it reads, so each idle socket costs this much. Clients send next to
+/// nothing.
+const READ_BUFFER: usize = 512;
+/// Largest message that a client may send: it has nothing to say beyond a ping.
+const CLIENT_MESSAGE_MAX: usize = 64 * 1024;
+/// Frames written by one system call.
+const SLICES_MAX: usize = 64;
+
+/// An open socket.
+#[derive(Debug)]
+pub struct Wire(WebSocketStream<TcpStream>);
+
+/// The answer that accepts a WebSocket, and the connection to come; `None` if the request does not ask for one.
+pub fn accept(request: &mut Request) -> Option<(Response, OnUpgrade)> {
+    let headers = request.headers();
+    let asks = request.method() == Method::GET
+        && names(headers, &header::CONNECTION, "upgrade")
+        && names(headers, &header::UPGRADE, "websocket")
+        && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| asks)?;
+    let accepted = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()?;
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>()?;
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accepted);
+    Some((response, upgrade))
+}
+
+fn names(headers: &HeaderMap, name: &header::HeaderName, word: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(word))
+}
+
+impl Wire {
+    /// Takes the TCP stream out of hyper; hyper's buffers are gone when this returns.
+    pub async fn new(upgraded: Upgraded) -> Result<Self> {
+        let parts = upgraded
+            .downcast::<TokioIo<TcpStream>>()
+            .map_err(|_| Error::new(ErrorKind::Unsupported, "the connection is not plain TCP"))?;
+        let (stream, early) = (parts.io.into_inner(), parts.read_buf.to_vec());
+        drop(parts.read_buf);
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_write_buffer_size(CLIENT_MESSAGE_MAX)
+            .max_message_size(Some(CLIENT_MESSAGE_MAX))
+            .max_frame_size(Some(CLIENT_MESSAGE_MAX));
+        Ok(Self(WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await))
+    }
+
+    /// The next message of the peer; `None` when it said goodbye. Pings are answered on the way. May be dropped and called
+    /// again.
+    pub async fn recv(&mut self) -> Option<Result<Message>> {
+        self.0.next().await.map(|received| received.map_err(Error::other))
+    }
+
+    /// Writes `frames` and then a ping that carries its number.
+    pub async fn write(&mut self, frames: &[Frame], ping: Option<u64>) -> Result<()> {
+        // A pong that tungstenite could not write whole comes first, or it would be torn apart.
+        self.0.flush().await.map_err(Error::other)?;
+        let ping = ping.map(Frame::ping);
+        let all: Vec<&[u8]> = frames.iter().map(Frame::bytes).chain(ping.iter().map(<[u8; 10]>::as_slice)).collect();
+        for some in all.chunks(SLICES_MAX) {
+            let mut slices: Vec<IoSlice<'_>> = some.iter().map(|bytes| IoSlice::new(bytes)).collect();
+            write_all(self.0.get_mut(), &mut slices).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a close frame, without a code if there is none, and reads on until the peer has answered it.
+    pub async fn close(&mut self, code: Option<u16>) {
+        let frame = code.map(|code| CloseFrame { code: CloseCode::from(code), reason: Utf8Bytes::default() });
+        if self.0.send(Message::Close(frame)).await.is_ok() {
+            while let Some(Ok(_)) = self.0.next().await {}
+        }
+    }
+}
+
+async fn write_all(stream: &mut TcpStream, mut slices: &mut [IoSlice<'_>]) -> Result<()> {
+    while !slices.is_empty() {
+        let written = stream.write_vectored(slices).await?;
+        if written == 0 {
+            return Err(ErrorKind::WriteZero.into());
+        }
+        IoSlice::advance_slices(&mut slices, written);
+    }
+    Ok(())
+}

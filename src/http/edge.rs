@@ -1,0 +1,106 @@
+//! What every request passes before the router and every reply after it: an id, a time limit, the log line of a failure,
+//! and a token that came in the body.
+//!
+//! Plain functions around the router and not layers inside it: axum boxes each layer anew for each request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::HeaderName;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tower::{Service, ServiceExt};
+use tracing::{error, warn};
+
+use super::payload::{content_type, parse_body};
+use crate::error::{AppError, BoxError, Result};
+
+/// Why a reply is a failure; carried by the reply to its log line.
+#[derive(Clone, Debug)]
+pub struct Cause(pub Arc<BoxError>);
+
+/// Bounds that hold for every request.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes of a JSON or form body.
+    pub body_bytes_max: usize,
+    /// Time for the whole request, uploads, files and sockets excepted.
+    pub request_timeout: Duration,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static TOKEN: HeaderName = HeaderName::from_static("token");
+
+/// Answers one request by `service`.
+pub async fn respond<S, B>(service: S, request: Request, bounds: Bounds) -> Response
+where
+    S: Service<Request, Response = axum::http::Response<B>, Error = std::convert::Infallible>,
+    B: hyper::body::Body<Data = axum::body::Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+    // The path only: queries may hold tokens.
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let answered = async {
+        let request = match lift_token(request, bounds.body_bytes_max).await {
+            Ok(request) => request,
+            Err(refusal) => return refusal.into_response(),
+        };
+        let Ok(response) = service.oneshot(request).await;
+        response.map(Body::new)
+    };
+    let mut response = if unbounded(&path) {
+        answered.await
+    } else {
+        tokio::time::timeout(bounds.request_timeout, answered)
+            .await
+            .unwrap_or_else(|_| AppError::busy().into_response())
+    };
+    if let Some(Cause(cause)) = response.extensions_mut().remove() {
+        log_failure(id, &method, &path, response.status(), &cause);
+    }
+    response.headers_mut().insert(REQUEST_ID.clone(), HeaderValue::from(id));
+    response
+}
+
+/// Uploads, files and sockets take as long as they take; everything else is answered in time.
+fn unbounded(path: &str) -> bool {
+    path == "/ws" || path.starts_with("/api/chat/upload") || path.starts_with("/public/")
+}
+
+fn log_failure(id: u64, method: &Method, path: &str, status: StatusCode, cause: &BoxError) {
+    if status == StatusCode::INTERNAL_SERVER_ERROR {
+        error!(request.id = id, %method, path, %cause, "a request failed by a fault of the server");
+    } else {
+        warn!(request.id = id, %method, path, %cause, "a request was refused with {status}: the store did not answer");
+    }
+}
+
+/// Moves the field `token` of a JSON or form body to the header `token`, where a client sent it in neither header nor
+/// query (contract: messaging §0 "Auth").
+async fn lift_token(request: Request, bytes_max: usize) -> Result<Request> {
+    let elsewhere = request.headers().contains_key(&TOKEN)
+        || request.uri().query().is_some_and(|query| query.contains("token="))
+        || !request.uri().path().starts_with("/api/chat/")
+        || request.method() == Method::GET;
+    if elsewhere || !has_fields(request.headers()) {
+        return Ok(request);
+    }
+    let kind = content_type(request.headers());
+    let (mut parts, body) = request.into_parts();
+    let bytes = super::payload::read_body(body, bytes_max).await?;
+    let fields = parse_body(&kind, &bytes)?;
+    if let Some(token) = fields.get("token").and_then(|token| HeaderValue::from_str(token.as_str()?).ok()) {
+        parts.headers.insert(TOKEN.clone(), token);
+    }
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+fn has_fields(headers: &HeaderMap) -> bool {
+    let kind = content_type(headers);
+    kind.contains("json") || kind.contains("urlencoded")
+}
