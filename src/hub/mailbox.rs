@@ -25,6 +25,8 @@ pub struct Mailbox {
     carried: Vec<MessageId>,
     /// The newest message that a drain or a live push has handled.
     position: MessageId,
+    /// A live message found no room while `Fresh`: it is pending, though later ones may be on their way.
+    missed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,7 +95,10 @@ impl Mailbox {
             }
             // The reader is slower than its messages: from here on the store feeds it, at its own pace.
             None if !early => Some(self.start_drain(session, true)),
-            None => None,
+            None => {
+                self.missed = true;
+                None
+            }
         }
     }
 
@@ -127,6 +132,7 @@ impl Mailbox {
         {
             return false;
         }
+        // What was pushed early stays early: it may be confirmed before the older messages that the drain pushed after it.
         self.go_live(position);
         true
     }
@@ -135,7 +141,9 @@ impl Mailbox {
         let Some(active) = &self.active else { return };
         let on_its_way =
             |id: &MessageId| self.in_flight.iter().any(|e| e.receipt.message == *id && e.session == active.id);
-        if self.phase == Phase::Fresh && due.iter().all(on_its_way) {
+        if self.phase == Phase::Fresh && !self.missed && due.iter().all(on_its_way) {
+            // All that is pending is on its way in order, so a confirmation of any of it covers what came before.
+            self.in_flight.iter_mut().for_each(|entry| entry.early = false);
             self.go_live(due.last().copied().unwrap_or_default());
         }
     }
@@ -180,6 +188,7 @@ impl Mailbox {
     fn start_drain(&mut self, session: Arc<Session>, asked: bool) -> Drain {
         self.epoch += 1;
         self.phase = if asked { Phase::Draining { more: false } } else { Phase::Fresh };
+        self.missed = false;
         let on_it = self.in_flight.iter().filter(|entry| entry.session == session.id);
         self.carried = on_it.map(|entry| entry.receipt.message).collect();
         self.carried.sort_unstable();
@@ -190,7 +199,6 @@ impl Mailbox {
         self.phase = Phase::Live;
         self.carried = Vec::new();
         self.position = self.position.max(position);
-        self.in_flight.iter_mut().for_each(|entry| entry.early = false);
     }
 }
 
@@ -202,5 +210,69 @@ fn record(confirmed: &mut Confirmed, entry: &InFlight) {
             Some((_, cursor)) => *cursor = (*cursor).max(seq),
             None => confirmed.groups.push((subscription, seq)),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::UserId;
+
+    const ROOM: usize = 64;
+
+    fn opened() -> Mailbox {
+        let mut mailbox = Mailbox::default();
+        let ticket = Ticket { registered: true, token_id: "t".into() };
+        let drain = mailbox.add(Arc::new(Session::new(1, UserId(1), ticket, Vec::new())));
+        assert!(drain.is_some_and(|drain| !drain.asked), "a socket begins with a probe");
+        mailbox
+    }
+
+    fn direct(id: i64) -> Receipt {
+        Receipt { message: MessageId(id), stream: Stream::Direct }
+    }
+
+    fn frame(bytes: usize) -> Frame {
+        Frame::from("x".repeat(bytes))
+    }
+
+    fn ids(ids: &[i64]) -> Vec<MessageId> {
+        ids.iter().copied().map(MessageId).collect()
+    }
+
+    #[test]
+    fn an_early_message_never_moves_the_cursor_past_older_ones_that_are_on_their_way() {
+        let mut mailbox = opened();
+        mailbox.push(&frame(1), direct(50), ROOM);
+        assert!(mailbox.ask().is_some_and(|drain| drain.asked));
+        for id in [10, 20, 50] {
+            assert_eq!(mailbox.drain_push(&frame(1), direct(id), ROOM), Step::Done);
+        }
+        assert!(mailbox.drain_end(MessageId(50)));
+        let first = mailbox.confirm(1, 1);
+        assert_eq!((first.direct, first.early), (None, ids(&[50])));
+        let rest = mailbox.confirm(1, 3);
+        assert_eq!((rest.direct, rest.early), (Some(MessageId(20)), Vec::new()));
+    }
+
+    #[test]
+    fn a_probe_makes_pushes_live_if_all_that_is_pending_is_on_its_way() {
+        let mut mailbox = opened();
+        mailbox.push(&frame(1), direct(5), ROOM);
+        mailbox.probe_end(&ids(&[5]));
+        mailbox.push(&frame(1), direct(6), ROOM);
+        assert_eq!(mailbox.confirm(1, 2).direct, Some(MessageId(6)));
+    }
+
+    #[test]
+    fn a_message_that_found_no_room_keeps_pushes_early() {
+        let mut mailbox = opened();
+        mailbox.push(&frame(ROOM), direct(5), ROOM);
+        mailbox.push(&frame(1), direct(6), ROOM);
+        mailbox.active().unwrap().take(ROOM);
+        mailbox.push(&frame(1), direct(7), ROOM);
+        mailbox.probe_end(&ids(&[5]));
+        let confirmed = mailbox.confirm(1, 2);
+        assert_eq!((confirmed.direct, confirmed.early), (None, ids(&[5, 7])), "message 6 is still pending");
     }
 }
