@@ -117,11 +117,11 @@ impl Hub {
     pub fn register(&self, user: UserId, ticket: Ticket, greeting: Vec<Frame>) -> Arc<Session> {
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
         let session = Arc::new(Session::new(id, user, ticket, greeting));
-        let asked = self.asked.get(&user).is_some_and(|at| at.elapsed() < ASKED_TTL);
-        if asked {
+        let mut mailbox = self.users.entry(user).or_default();
+        // Looked up under the mailbox's lock: a call that comes now finds either this socket or its own mark here.
+        if self.asked.get(&user).is_some_and(|at| at.elapsed() < ASKED_TTL) {
             session.mark_asked();
         }
-        let mut mailbox = self.users.entry(user).or_default();
         let drain = mailbox.add(session.clone());
         self.online.set(user, true);
         drop(mailbox);
