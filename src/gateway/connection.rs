@@ -73,7 +73,11 @@ pub async fn run(app: &Arc<App>, wire: &mut Wire, session: &Arc<Session>) -> End
         let step = tokio::select! {
             biased;
             received = wire.recv() => match received {
-                Some(Ok(message)) => receive(app, session, &mut pings, wire, message).await,
+                // Bounded too: a peer that sends pings and never reads would hold the task for ever.
+                Some(Ok(message)) => match timeout(stall, receive(app, session, &mut pings, wire, message)).await {
+                    Ok(ended) => ended,
+                    Err(_) => Some(Ended::Stalled),
+                },
                 Some(Err(_)) => Some(Ended::Lost),
                 None => Some(Ended::ByPeer),
             },

@@ -233,7 +233,7 @@ mod tests {
     }
 
     fn frame(bytes: usize) -> Frame {
-        Frame::from("x".repeat(bytes))
+        Frame::text(&[&vec![b'x'; bytes]])
     }
 
     fn ids(ids: &[i64]) -> Vec<MessageId> {
