@@ -4,5 +4,6 @@
 //! `QINGNIAO_TEST_DATABASE_URL=mysql://root@127.0.0.1:3306` is set, one MySQL database that all tests of the run share.
 
 mod harness;
+mod routes;
 #[allow(dead_code, unused_imports, reason = "each topic uses a part of it")]
 mod support;
