@@ -42,6 +42,13 @@ impl<K: Hash + Eq> SlidingLimit<K> {
         free
     }
 
+    /// Whether the key has used up its calls; counts nothing.
+    pub fn is_used_up(&self, key: &K, now_ms: i64) -> bool {
+        let calls = self.lock();
+        let in_window = |at: &VecDeque<i64>| at.iter().filter(|at| now_ms - **at < self.window_ms).count();
+        calls.get(key).is_some_and(|at| in_window(at) >= self.calls_max)
+    }
+
     /// Takes back the latest call of a key: it turned out not to count.
     pub fn give_back(&self, key: &K) {
         let mut calls = self.lock();
@@ -67,6 +74,7 @@ mod tests {
         let limit = SlidingLimit::new(2, 100);
         assert!(limit.take("a", 0) && limit.take("a", 60) && limit.take("b", 60));
         assert!(!limit.take("a", 99) && !limit.take("a", 99));
+        assert!(limit.is_used_up(&"a", 99) && !limit.is_used_up(&"a", 100) && !limit.is_used_up(&"c", 99));
         assert!(limit.take("a", 100), "the first call has left the window, the refused ones never entered it");
         assert!(!limit.take("a", 159));
         limit.give_back(&"a");

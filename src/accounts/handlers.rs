@@ -9,6 +9,7 @@ use super::model::{Profile, User};
 use super::service::{self, Change};
 use crate::app::Shared;
 use crate::error::{AppError, Result};
+use crate::http::fields::LENGTH_MAX;
 use crate::http::{Draft, Fields, Params, Payload, ok};
 use crate::ids::UserId;
 
@@ -102,12 +103,16 @@ pub struct Userset(String);
 
 impl Draft for Userset {
     fn read(fields: &Fields) -> Result<Self> {
-        fields.string("userset", "用户设置", 2, USERSET_MAX).map(Self)
+        let text = fields.string("userset", "用户设置", 2, LENGTH_MAX)?;
+        if text.len() > USERSET_BYTES_MAX {
+            return Err(AppError::Invalid("用户设置 过长".to_owned()));
+        }
+        Ok(Self(text))
     }
 }
 
-/// What a TEXT column of MySQL holds, in its worst case of four bytes a character.
-const USERSET_MAX: u64 = 16_000;
+/// What a TEXT column of MySQL holds.
+const USERSET_BYTES_MAX: usize = 65_535;
 
 /// `POST /api/chat/userset`
 pub async fn userset(
@@ -115,7 +120,7 @@ pub async fn userset(
     CurrentUser(me): CurrentUser,
     Payload(Userset(text)): Payload<Userset>,
 ) -> Result<Response> {
-    service::change(&app, me.user.id, Change::Userset(&text)).await?;
+    service::change(&app, me.user.id, Change::Userset(text)).await?;
     Ok(ok("ok"))
 }
 
@@ -144,11 +149,11 @@ pub async fn update_userinfo(
     let (change, reply) = match name.as_str() {
         "username" => return Err(AppError::refused("账号不可修改")),
         "nickname" if value.encode_utf16().count() > 30 => return Err(AppError::refused("昵称长度不能超过30个字符")),
-        "nickname" => (Change::Nickname(&value), "修改昵称成功"),
+        "nickname" => (Change::Nickname(value), "修改昵称成功"),
         "avatar" if value.encode_utf16().count() > 1000 => {
             return Err(AppError::refused("头像地址过长不能超过1000个字符"));
         }
-        "avatar" => (Change::Avatar(&value), "头像更新成功"),
+        "avatar" => (Change::Avatar(value), "头像更新成功"),
         "invite_confirm" => match value.trim().parse() {
             Ok(value @ (0 | 1)) => (Change::InviteConfirm(value), "设置成功"),
             _ => return Err(AppError::refused("添加我为好友设置值错误")),

@@ -46,19 +46,20 @@ impl Passwords {
     /// The hash to store, in PHC form.
     pub async fn hash(&self, password: &str) -> Result<String> {
         let (argon2, password) = (self.argon2(), password.to_owned());
-        self.run(move || argon2.hash_password(password.as_bytes()).map(|hash| hash.to_string()))
+        self.run(|| Ok(()), move || argon2.hash_password(password.as_bytes()).map(|hash| hash.to_string()))
             .await?
             .map_err(AppError::internal)
     }
 
-    /// Compares `password` with a stored hash of either scheme.
-    pub async fn verify(&self, password: &str, stored: &str) -> Result<Verdict> {
+    /// Compares `password` with a stored hash of either scheme, if `admit` still agrees when its turn has come.
+    pub async fn verify(&self, password: &str, stored: &str, admit: impl FnOnce() -> Result<()>) -> Result<Verdict> {
         if is_legacy(stored) {
+            admit()?;
             return Ok(if legacy(password) == stored { Verdict::RightButOld } else { Verdict::Wrong });
         }
         let (argon2, password, stored) = (self.argon2(), password.to_owned(), stored.to_owned());
         let right = self
-            .run(move || {
+            .run(admit, move || {
                 PasswordHash::new(&stored).is_ok_and(|hash| argon2.verify_password(password.as_bytes(), &hash).is_ok())
             })
             .await?;
@@ -66,7 +67,7 @@ impl Passwords {
     }
 
     /// Takes as long as a check would, for usernames that do not exist.
-    pub async fn verify_nobody(&self, password: &str) -> Result<()> {
+    pub async fn verify_nobody(&self, password: &str, admit: impl FnOnce() -> Result<()>) -> Result<()> {
         let known = self.decoy.lock().expect("no code panics while it holds this lock").clone();
         let decoy = if let Some(decoy) = known {
             decoy
@@ -74,15 +75,20 @@ impl Passwords {
             let made = self.hash(&crate::ids::uuid()).await?;
             self.decoy.lock().expect("no code panics while it holds this lock").get_or_insert(made).clone()
         };
-        self.verify(password, &decoy).await.map(|_| ())
+        self.verify(password, &decoy, admit).await.map(|_| ())
     }
 
     fn argon2(&self) -> Argon2<'static> {
         Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone())
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    async fn run<T: Send + 'static>(
+        &self,
+        admit: impl FnOnce() -> Result<()>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
         let slot = self.slots.clone().acquire_owned().await.map_err(AppError::internal)?;
+        admit()?;
         let done = tokio::task::spawn_blocking(move || {
             let _slot = slot;
             work()

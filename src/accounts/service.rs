@@ -3,23 +3,30 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::model::{Account, AccountRow, NewUser, Profile, Role, SessionRow, User};
 use super::passwords::Verdict;
 use super::store;
 use super::tokens::Claims;
-use crate::app::App;
+use crate::app::{App, Shared};
 use crate::clock::{DAY_MS, HOUR_MS, MINUTE_MS};
 use crate::config;
 use crate::db::{Conn, is_unique_violation};
 use crate::error::{AppError, Result};
-use crate::hub::Ticket;
 use crate::ids::{self, UserId};
 use crate::limits::SlidingLimit;
 
-/// Users kept in memory with their live tokens: what every request needs.
-const CACHED_USERS_MAX: usize = 100_000;
+/// Users kept in memory with their live tokens: what every request needs. Bounded in bytes, because people choose how long
+/// their settings are.
+const CACHED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Users that are expected to fit.
+const CACHED_USERS: usize = 100_000;
+/// What a user takes beside its texts: the row, two sessions, the cache's own bookkeeping.
+const CACHED_USER_BYTES: usize = 600;
+/// How long they are believed: what was changed past this server, by hand or by another one, is seen after this.
+const CACHED_USER_MS: i64 = MINUTE_MS / 2;
 /// How long a changed picture is announced at the next socket.
 const AVATAR_CHANGE_MS: i64 = MINUTE_MS;
 /// Most such announcements that wait.
@@ -28,12 +35,13 @@ const AVATAR_CHANGES_MAX: usize = 10_000;
 pub const CLOSE_SUPERSEDED: u16 = 4001;
 
 const USERNAME_TAKEN: AppError = AppError::refused("该账号已存在，请换一个账号注册");
+const NO_ACCOUNT: AppError = AppError::refused("账号不存在或者被禁用");
 const TOO_MANY: AppError = AppError::refused("请求过于频繁，请1个小时后再试");
 
 /// What this feature keeps in memory; the store has the truth.
 #[derive(Debug)]
 pub struct State {
-    cache: Cache<UserId, Arc<Known>>,
+    cache: Cache<UserId, Arc<Known>, ByBytes>,
     /// Who changed the picture, and when: the next socket tells the client (contract: people §3, `updateUserinfo`).
     avatar_changes: Cache<UserId, i64>,
     failures: SlidingLimit<(String, IpAddr)>,
@@ -45,6 +53,18 @@ pub struct State {
 struct Known {
     user: Arc<User>,
     sessions: Vec<SessionRow>,
+    loaded_at: i64,
+}
+
+/// How much memory a cached user takes.
+#[derive(Clone, Debug)]
+struct ByBytes;
+
+impl Weighter<UserId, Arc<Known>> for ByBytes {
+    fn weight(&self, _: &UserId, known: &Arc<Known>) -> u64 {
+        let User { nickname, avatar, userset, .. } = known.user.as_ref();
+        (CACHED_USER_BYTES + nickname.len() + avatar.len() + userset.len()) as u64
+    }
 }
 
 /// Somebody with a live token.
@@ -73,7 +93,7 @@ impl State {
     /// Empty, with limits from the configuration.
     pub fn new(limits: &config::Limits) -> Self {
         Self {
-            cache: Cache::new(CACHED_USERS_MAX),
+            cache: Cache::with_weighter(CACHED_USERS, CACHED_BYTES_MAX, ByBytes),
             avatar_changes: Cache::new(AVATAR_CHANGES_MAX),
             failures: SlidingLimit::new(limits.login_failures_per_hour, HOUR_MS),
             failures_by_address: SlidingLimit::new(limits.login_failures_per_address, HOUR_MS),
@@ -82,7 +102,7 @@ impl State {
 }
 
 /// Makes a registered account and logs it in (contract: people §3, chapter 1).
-pub async fn register(app: &App, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
+pub async fn register(app: &Shared, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
     let taken =
         store::find_account_by_username(&mut app.db.read().await?.conn(), &store::username_key(username)).await?;
     if taken.is_some() {
@@ -114,95 +134,139 @@ pub async fn insert(app: &App, new: &NewUser<'_>) -> Result<UserId> {
 
 /// Gives the guest of a device a name and a password: the row, its friends and chats stay, the device is unlinked
 /// (decision 15). The guest's token stays valid: its socket lives on in the same page.
-pub async fn upgrade_guest(app: &App, guest: UserId, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
+pub async fn upgrade_guest(app: &Shared, guest: UserId, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
     let password_hash = app.passwords.hash(password).await?;
-    let mut tx = app.db.begin().await?;
-    let upgraded = store::update_guest_to_user(&mut tx.conn(), guest, username, &password_hash, app.clock.now_ms())
-        .await
-        .map_err(taken)?;
-    tx.commit().await?;
-    forget(app, guest);
-    if !upgraded {
-        return Err(USERNAME_TAKEN);
-    }
+    let (own, name) = (app.clone(), username.to_owned());
+    app.detached(async move {
+        let now_ms = own.clock.now_ms();
+        let mut tx = own.db.begin().await?;
+        let upgraded = store::update_guest_to_user(&mut tx.conn(), guest, &name, &password_hash, now_ms).await;
+        if !upgraded.map_err(taken)? {
+            // Another call of the device was faster.
+            return Err(USERNAME_TAKEN);
+        }
+        tx.commit().await?;
+        forget(&own, guest);
+        Ok(())
+    })
+    .await?;
     open_session(app, guest, Role::User, ip).await
 }
 
 /// Checks username and password and issues a token (contract: people §3, "login core").
-pub async fn login(app: &App, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
-    let key = store::username_key(username);
-    let now_ms = app.clock.now_ms();
-    let failures = &app.accounts.failures;
-    let by_address = &app.accounts.failures_by_address;
-    // Counted before the check and given back when the password is right, so that parallel guesses count too.
-    if !failures.take((key.clone(), ip), now_ms) {
-        return Err(TOO_MANY);
-    }
-    if !by_address.take(ip, now_ms) {
-        failures.give_back(&(key, ip));
-        return Err(TOO_MANY);
-    }
-    let outcome = check_password(app, &key, password).await;
-    let wrong = matches!(&outcome, Err(AppError::Refused(_)));
-    if !wrong {
-        failures.give_back(&(key, ip));
-        by_address.give_back(&ip);
-    }
-    let row = outcome?;
+pub async fn login(app: &Shared, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
+    let row = check_password(app, &store::username_key(username), password, ip).await?;
     let role = if row.role == Role::Visitor.as_str() { Role::Visitor } else { Role::User };
     open_session(app, row.id, role, ip).await
 }
 
-async fn check_password(app: &App, key: &str, password: &str) -> Result<AccountRow> {
-    let row = store::find_account_by_username(&mut app.db.read().await?.conn(), key).await?;
-    let Some(row) = row.filter(|row| row.status == 1) else {
-        app.passwords.verify_nobody(password).await?;
-        return Err(AppError::refused("账号不存在或者被禁用"));
+/// The account behind the name, if the password is right. Wrong ones are counted when they are known to be wrong, so that
+/// a crowd behind one address may log in at once; the count is looked at again when the turn to hash has come, so that
+/// parallel guesses gain no more than there are turns.
+async fn check_password(app: &App, key: &str, password: &str, ip: IpAddr) -> Result<AccountRow> {
+    let (by_name, by_address) = (&app.accounts.failures, &app.accounts.failures_by_address);
+    let name_and_address = (key.to_owned(), ip);
+    let admit = || {
+        let now_ms = app.clock.now_ms();
+        let used_up = by_name.is_used_up(&name_and_address, now_ms) || by_address.is_used_up(&ip, now_ms);
+        if used_up { Err(TOO_MANY) } else { Ok(()) }
     };
-    match app.passwords.verify(password, &row.password_hash).await? {
-        Verdict::Wrong => return Err(AppError::refused("账户或密码错误")),
-        Verdict::Right => {}
-        Verdict::RightButOld => {
+    admit()?;
+    let row = store::find_account_by_username(&mut app.db.read().await?.conn(), key).await?;
+    let row = row.filter(|row| row.status == 1);
+    let verdict = match &row {
+        Some(row) => app.passwords.verify(password, &row.password_hash, admit).await?,
+        None => app.passwords.verify_nobody(password, admit).await.map(|()| Verdict::Wrong)?,
+    };
+    match (row, verdict) {
+        (Some(row), Verdict::Right) => Ok(row),
+        (Some(row), Verdict::RightButOld) => {
             let hash = app.passwords.hash(password).await?;
             let mut tx = app.db.begin().await?;
-            store::update_password(&mut tx.conn(), row.id, &hash, app.clock.now_ms()).await?;
+            let now_ms = app.clock.now_ms();
+            store::update_old_password(&mut tx.conn(), row.id, &row.password_hash, &hash, now_ms).await?;
             tx.commit().await?;
+            Ok(row)
+        }
+        (row, _) => {
+            let now_ms = app.clock.now_ms();
+            by_name.take(name_and_address, now_ms);
+            by_address.take(ip, now_ms);
+            Err(if row.is_some() { AppError::refused("账户或密码错误") } else { NO_ACCOUNT })
         }
     }
-    Ok(row)
 }
 
 /// Issues a token of `role` and makes it the only live one of its role (decision 11). When a user token is replaced, the
 /// sockets that carry the old one are closed.
-pub async fn open_session(app: &App, user: UserId, role: Role, ip: IpAddr) -> Result<Account> {
-    let now_ms = app.clock.now_ms();
-    let session = SessionRow {
+pub async fn open_session(app: &Shared, user: UserId, role: Role, ip: IpAddr) -> Result<Account> {
+    start_session(app, user, role, ip, |_| Ok(false)).await
+}
+
+/// How a guest comes by its token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resumed {
+    /// It is the same one as before.
+    Again,
+    /// It is issued now.
+    Anew,
+}
+
+/// Hands the live guest token out again, or issues one if there is none (decision 14). `admit` hears which, and may refuse.
+pub async fn resume_guest(
+    app: &Shared,
+    guest: UserId,
+    ip: IpAddr,
+    admit: impl FnOnce(Resumed) -> Result<()> + Send + 'static,
+) -> Result<Account> {
+    let keep = |live| {
+        admit(if live { Resumed::Again } else { Resumed::Anew })?;
+        Ok(live)
+    };
+    start_session(app, guest, Role::Visitor, ip, keep).await
+}
+
+/// `keep` hears whether a token of this role is live, and says whether that one is to be handed out again.
+async fn start_session(
+    app: &Shared,
+    user: UserId,
+    role: Role,
+    ip: IpAddr,
+    keep: impl FnOnce(bool) -> Result<bool> + Send + 'static,
+) -> Result<Account> {
+    let own = app.clone();
+    app.detached(async move {
+        let now_ms = own.clock.now_ms();
+        let mut tx = own.db.begin().await?;
+        // This locks the row, so that parallel logins of one user take turns and those of one guest share a token.
+        store::update_last_login(&mut tx.conn(), user, &ip.to_string(), now_ms).await?;
+        let row = store::find_account(&mut tx.conn(), user).await?.ok_or(NO_ACCOUNT)?;
+        let sessions = store::list_sessions(&mut tx.conn(), user).await?;
+        let before = sessions.into_iter().find(|session| session.role == role.as_str());
+        let kept = keep(before.as_ref().is_some_and(|session| session.expires_at > now_ms))?;
+        let (session, replaced) = match before {
+            Some(session) if kept => (session, None),
+            before => (new_session(&own, role, now_ms), before),
+        };
+        if !kept {
+            store::upsert_session(&mut tx.conn(), user, &session).await?;
+        }
+        tx.commit().await?;
+        forget(&own, user);
+        if let (Role::User, Some(replaced)) = (role, replaced) {
+            own.hub.revoke(user, Some(CLOSE_SUPERSEDED), &|ticket| *ticket.token_id != *replaced.token_id);
+        }
+        account(&own, row, role, &session)
+    })
+    .await
+}
+
+fn new_session(app: &App, role: Role, now_ms: i64) -> SessionRow {
+    SessionRow {
         role: role.into(),
         token_id: ids::uuid(),
         issued_at: now_ms,
         expires_at: now_ms + app.config.tokens.ttl_days * DAY_MS,
-    };
-    let mut tx = app.db.begin().await?;
-    store::update_last_login(&mut tx.conn(), user, &ip.to_string(), now_ms).await?;
-    store::upsert_session(&mut tx.conn(), user, &session).await?;
-    let row = store::find_account(&mut tx.conn(), user).await?;
-    tx.commit().await?;
-    forget(app, user);
-    let row = row.ok_or_else(|| AppError::refused("账号不存在或者被禁用"))?;
-    if role == Role::User {
-        let superseded = |ticket: &Ticket| ticket.registered && *ticket.token_id != *session.token_id;
-        app.hub.revoke(user, Some(CLOSE_SUPERSEDED), &|ticket| !superseded(ticket));
-    }
-    account(app, row, role, &session)
-}
-
-/// The account with the live token of `role` printed again, if there is one (decision 14).
-pub async fn reopen_session(app: &App, row: AccountRow, role: Role) -> Result<Option<Account>> {
-    let sessions = store::list_sessions(&mut app.db.read().await?.conn(), row.id).await?;
-    let live = |session: &&SessionRow| session.role == role.as_str() && session.expires_at > app.clock.now_ms();
-    match sessions.iter().find(live) {
-        Some(session) => account(app, row, role, session).map(Some),
-        None => Ok(None),
     }
 }
 
@@ -221,43 +285,54 @@ fn account(app: &App, row: AccountRow, role: Role, session: &SessionRow) -> Resu
 
 /// Ends every token of the bearer. Sockets stay open, since the client closes them itself, but get no more pushes
 /// (decision 30).
-pub async fn logout(app: &App, user: UserId) -> Result<()> {
-    end_sessions(app, user, "", None).await
+pub async fn logout(app: &Shared, user: UserId) -> Result<()> {
+    let own = app.clone();
+    app.detached(async move {
+        let mut tx = own.db.begin().await?;
+        store::delete_sessions_except(&mut tx.conn(), user, "").await?;
+        tx.commit().await?;
+        forget(&own, user);
+        own.hub.revoke(user, None, &|_| false);
+        Ok(())
+    })
+    .await
 }
 
-/// Ends every token of `user` except `keep`; their sockets get no more pushes, and those of role user close with `code`.
-async fn end_sessions(app: &App, user: UserId, keep: &str, code: Option<u16>) -> Result<()> {
-    let mut tx = app.db.begin().await?;
-    store::delete_sessions_except(&mut tx.conn(), user, keep).await?;
-    tx.commit().await?;
-    forget(app, user);
-    app.hub.revoke(user, code, &|ticket| *ticket.token_id == *keep);
-    Ok(())
-}
-
-/// Replaces the bearer's password; every other token ends (decision 30).
-pub async fn set_password(app: &App, me: &Bearer, old: &str, new: &str) -> Result<()> {
+/// Replaces the bearer's password; every other token ends, and the sockets of a user token that ended are closed
+/// (decision 30).
+pub async fn set_password(app: &Shared, me: &Bearer, old: &str, new: &str) -> Result<()> {
     let row = store::find_account(&mut app.db.read().await?.conn(), me.user.id).await?;
     let row = row.ok_or_else(|| AppError::refused("用户不存在，无法修改密码"))?;
-    if app.passwords.verify(old, &row.password_hash).await? == Verdict::Wrong {
+    if app.passwords.verify(old, &row.password_hash, || Ok(())).await? == Verdict::Wrong {
         return Err(AppError::refused("原始密码错误，无法修改密码"));
     }
     let hash = app.passwords.hash(new).await?;
-    let mut tx = app.db.begin().await?;
-    store::update_password(&mut tx.conn(), me.user.id, &hash, app.clock.now_ms()).await?;
-    tx.commit().await?;
-    end_sessions(app, me.user.id, &me.token_id, Some(CLOSE_SUPERSEDED)).await
+    let (own, user, kept) = (app.clone(), me.user.id, me.token_id.clone());
+    app.detached(async move {
+        let mut tx = own.db.begin().await?;
+        store::update_password(&mut tx.conn(), user, &hash, own.clock.now_ms()).await?;
+        store::delete_sessions_except(&mut tx.conn(), user, &kept).await?;
+        tx.commit().await?;
+        forget(&own, user);
+        own.hub.revoke(user, Some(CLOSE_SUPERSEDED), &|ticket| *ticket.token_id == *kept);
+        Ok(())
+    })
+    .await
 }
 
 /// Who bears `token`, if it is live.
 pub async fn authenticate(app: &App, token: &str) -> Result<Result<Bearer, Rejection>> {
     let now_ms = app.clock.now_ms();
     let Some(claims) = app.tokens.verify(token, now_ms) else { return Ok(Err(Rejection::Token)) };
-    let Some(known) = known(app, claims.id).await? else { return Ok(Err(Rejection::Missing)) };
-    let live = known.sessions.iter().any(|session| {
+    let is_live = |session: &SessionRow| {
         session.role == claims.role.as_str() && session.token_id == claims.jti && session.expires_at > now_ms
-    });
-    if !live {
+    };
+    let Some(known) = known(app, claims.id).await? else {
+        // With the token gone as well, the store was emptied: the client must hear the one text from which it recovers.
+        let sessions = store::list_sessions(&mut app.db.read().await?.conn(), claims.id).await?;
+        return Ok(Err(if sessions.iter().any(is_live) { Rejection::Missing } else { Rejection::Token }));
+    };
+    if !known.sessions.iter().any(is_live) {
         return Ok(Err(Rejection::Token));
     }
     if known.user.status == 0 {
@@ -272,6 +347,11 @@ pub async fn user(app: &App, id: UserId) -> Result<Option<Arc<User>>> {
 }
 
 async fn known(app: &App, id: UserId) -> Result<Option<Arc<Known>>> {
+    let now_ms = app.clock.now_ms();
+    let stale = |known: &Known| now_ms - known.loaded_at > CACHED_USER_MS;
+    if app.accounts.cache.get(&id).is_some_and(|known| stale(&known)) {
+        forget(app, id);
+    }
     // A row that changes while it is loaded is not kept: `forget` also removes the placeholder.
     let guard = match app.accounts.cache.get_value_or_guard_async(&id).await {
         Ok(known) => return Ok(Some(known)),
@@ -280,7 +360,7 @@ async fn known(app: &App, id: UserId) -> Result<Option<Arc<Known>>> {
     let mut reader = app.db.read().await?;
     let Some(user) = store::find_user(&mut reader.conn(), id).await? else { return Ok(None) };
     let sessions = store::list_sessions(&mut reader.conn(), id).await?;
-    let known = Arc::new(Known { user: Arc::new(user), sessions });
+    let known = Arc::new(Known { user: Arc::new(user), sessions, loaded_at: now_ms });
     // An error means that the row changed meanwhile: this request may still use what it read.
     let _ = guard.insert(known.clone());
     Ok(Some(known))
@@ -334,38 +414,41 @@ pub async fn set_device_stats(app: &App, user: UserId, stats: &super::model::Dev
 }
 
 /// What a person may change of itself (contract: people §3, `updateUserinfo`).
-#[derive(Clone, Copy, Debug)]
-pub enum Change<'a> {
+#[derive(Clone, Debug)]
+pub enum Change {
     /// Shown name.
-    Nickname(&'a str),
+    Nickname(String),
     /// Picture.
-    Avatar(&'a str),
+    Avatar(String),
     /// Who may add me as a friend.
     InviteConfirm(i64),
     /// Chat settings, stored as they are.
-    Userset(&'a str),
+    Userset(String),
 }
 
 /// Stores a change of the bearer's own row.
-pub async fn change(app: &App, me: UserId, change: Change<'_>) -> Result<()> {
-    let now_ms = app.clock.now_ms();
-    let mut tx = app.db.begin().await?;
-    let conn = &mut tx.conn();
-    match change {
-        Change::Nickname(value) => store::update_nickname(conn, me, value, now_ms).await?,
-        Change::Avatar(value) => store::update_avatar(conn, me, value, now_ms).await?,
-        Change::InviteConfirm(value) => store::update_invite_confirm(conn, me, value, now_ms).await?,
-        Change::Userset(value) => store::update_userset(conn, me, value, now_ms).await?,
-    }
-    tx.commit().await?;
-    forget(app, me);
-    match change {
-        Change::Avatar(_) if app.hub.is_online(me) => app.accounts.avatar_changes.insert(me, now_ms),
-        _ => {
-            app.accounts.avatar_changes.remove(&me);
+pub async fn change(app: &Shared, me: UserId, change: Change) -> Result<()> {
+    let own = app.clone();
+    app.detached(async move {
+        let now_ms = own.clock.now_ms();
+        let mut tx = own.db.begin().await?;
+        match &change {
+            Change::Nickname(value) => store::update_nickname(&mut tx.conn(), me, value, now_ms).await?,
+            Change::Avatar(value) => store::update_avatar(&mut tx.conn(), me, value, now_ms).await?,
+            Change::InviteConfirm(value) => store::update_invite_confirm(&mut tx.conn(), me, *value, now_ms).await?,
+            Change::Userset(value) => store::update_userset(&mut tx.conn(), me, value, now_ms).await?,
         }
-    }
-    Ok(())
+        tx.commit().await?;
+        forget(&own, me);
+        match change {
+            Change::Avatar(_) if own.hub.is_online(me) => own.accounts.avatar_changes.insert(me, now_ms),
+            _ => {
+                own.accounts.avatar_changes.remove(&me);
+            }
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Whether a socket that opens now is to announce a changed picture; it does so once.

@@ -144,6 +144,25 @@ pub async fn update_password(conn: &mut Conn<'_>, user: UserId, hash: &str, now_
     Ok(())
 }
 
+/// Replaces `old_hash`, unless the password was changed meanwhile.
+pub async fn update_old_password(
+    conn: &mut Conn<'_>,
+    user: UserId,
+    old_hash: &str,
+    hash: &str,
+    now_ms: i64,
+) -> Result<()> {
+    execute!(
+        conn,
+        "UPDATE users SET password_hash = ?, updated_at = ? WHERE id = ? AND password_hash = ?",
+        hash,
+        now_ms,
+        user,
+        old_hash
+    )?;
+    Ok(())
+}
+
 pub async fn update_nickname(conn: &mut Conn<'_>, user: UserId, nickname: &str, now_ms: i64) -> Result<()> {
     execute!(conn, "UPDATE users SET nickname = ?, updated_at = ? WHERE id = ?", nickname, now_ms, user)?;
     Ok(())

@@ -11,7 +11,8 @@ use crate::error::{AppError, Result};
 
 /// Bounds that the old validator assumes where none are given, and prints when the other bound fails.
 pub const INT_MAX: i64 = 10_000_000_000_000_000;
-const LENGTH_MAX: u64 = 10_000_000;
+/// As [`INT_MAX`], for lengths.
+pub const LENGTH_MAX: u64 = 10_000_000;
 
 /// A checked set of parameters; a service never receives anything else.
 pub trait Draft: Sized {

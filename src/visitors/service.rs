@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::model::{Forged, Signed};
 use crate::accounts::model::{Account, AccountRow, DeviceStats, NewUser, Role};
-use crate::accounts::service as accounts;
-use crate::app::App;
+use crate::accounts::service::{self as accounts, Resumed};
+use crate::app::{App, Shared};
 use crate::clock::HOUR_MS;
 use crate::config;
 use crate::error::{AppError, Result};
@@ -14,6 +14,9 @@ use crate::limits::SlidingLimit;
 
 /// Names tried for a new guest before giving up: two devices may share their first eight characters.
 const NAMES_MAX: u32 = 8;
+
+/// No password has this hash, and it costs nothing to make: guests never log in with one.
+const NO_PASSWORD: &str = "!";
 
 /// Counts of accepted calls, each a device.
 #[derive(Debug)]
@@ -38,37 +41,38 @@ impl State {
 }
 
 /// Gives the device its guest: the same one with the same token while that is valid, else a new token or a new guest.
-pub async fn arrive(app: &App, signed: &Signed, stats: DeviceStats, ip: IpAddr) -> Result<Account> {
+///
+/// The client fires several of these at once, so everything that decides between the two happens in one transaction.
+pub async fn arrive(app: &Shared, signed: &Signed, stats: DeviceStats, ip: IpAddr) -> Result<Account> {
     check(app, signed)?;
     let device_id = signed.device_id.as_str();
-    let guest = guest_of(app, device_id).await?;
-    if let Some(guest) = &guest {
-        if guest.status != 1 {
-            return Err(AppError::refused("账号不存在或者被禁用"));
-        }
-        if let Some(account) = accounts::reopen_session(app, guest.clone(), Role::Visitor).await? {
-            count(app, &app.visitors.repeats, device_id)?;
-            accounts::set_device_stats(app, guest.id, &stats).await?;
-            return Ok(account);
-        }
-    }
-    count(app, &app.visitors.arrivals, device_id)?;
-    let id = match guest {
-        Some(guest) => {
-            accounts::set_device_stats(app, guest.id, &stats).await?;
-            guest.id
-        }
-        None => match make_guest(app, device_id, stats).await? {
-            Some(id) => id,
+    let (id, known) = match guest_of(app, device_id).await? {
+        Some(guest) if guest.status != 1 => return Err(AppError::refused("账号不存在或者被禁用")),
+        Some(guest) => (guest.id, true),
+        None => match make_guest(app, device_id, stats.clone()).await? {
+            Some(id) => (id, false),
             // Another call of the same device made it in the meantime.
-            None => guest_of(app, device_id).await?.ok_or_else(AppError::busy)?.id,
+            None => (guest_of(app, device_id).await?.ok_or_else(AppError::busy)?.id, true),
         },
     };
-    accounts::open_session(app, id, Role::Visitor, ip).await
+    let (own, device_id) = (app.clone(), device_id.to_owned());
+    let admit = move |resumed| {
+        let limit = match resumed {
+            Resumed::Again => &own.visitors.repeats,
+            Resumed::Anew => &own.visitors.arrivals,
+        };
+        count(&own, limit, &device_id)
+    };
+    let account = accounts::resume_guest(app, id, ip, admit).await?;
+    if known {
+        // Afterwards, as the old backend did: the reply shows what the device said before.
+        accounts::set_device_stats(app, id, &stats).await?;
+    }
+    Ok(account)
 }
 
 /// Registers the person at the device: its guest becomes the account, or a new account is made if it has none.
-pub async fn register(app: &App, signed: &Signed, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
+pub async fn register(app: &Shared, signed: &Signed, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
     check(app, signed)?;
     let limit = &app.visitors.registrations;
     count(app, limit, &signed.device_id)?;
@@ -80,7 +84,7 @@ pub async fn register(app: &App, signed: &Signed, username: &str, password: &str
 }
 
 /// Logs the person at the device in; the device's guest stays what it is.
-pub async fn login(app: &App, signed: &Signed, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
+pub async fn login(app: &Shared, signed: &Signed, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
     check(app, signed)?;
     let limit = &app.visitors.logins;
     count(app, limit, &signed.device_id)?;
@@ -102,7 +106,6 @@ async fn guest_of(app: &App, device_id: &str) -> Result<Option<AccountRow>> {
 
 /// A new guest, or `None` if the device got one meanwhile.
 async fn make_guest(app: &App, device_id: &str, stats: DeviceStats) -> Result<Option<ids::UserId>> {
-    let password_hash = app.passwords.hash(&ids::uuid()).await?;
     for attempt in 0..NAMES_MAX {
         let mut username = format!("VIS{}", &device_id[..8]);
         if attempt > 0 {
@@ -112,7 +115,7 @@ async fn make_guest(app: &App, device_id: &str, stats: DeviceStats) -> Result<Op
         let new = NewUser {
             uuid: ids::uuid(),
             username: &username,
-            password_hash: &password_hash,
+            password_hash: NO_PASSWORD,
             role: Role::Visitor,
             device_id: Some(device_id),
             stats: stats.clone(),
