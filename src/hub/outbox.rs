@@ -76,12 +76,15 @@ impl Session {
     pub(super) fn new(id: u64, user: UserId, ticket: Ticket, greeting: Vec<Frame>) -> Self {
         let transient_bytes = greeting.iter().map(Frame::len).sum();
         let frames = greeting.into_iter().map(|frame| (frame, false)).collect();
+        // The greeting waits already: without this it would come with the first push or heartbeat.
+        let wake = Notify::new();
+        wake.notify_one();
         Self {
             id,
             user,
             ticket,
             queue: Mutex::new(Queue { frames, transient_bytes, ..Queue::default() }),
-            wake: Notify::new(),
+            wake,
             room: Notify::new(),
             asked: AtomicBool::new(false),
             muted: AtomicBool::new(false),
@@ -203,5 +206,18 @@ impl Session {
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_greeting_is_written_at_once() {
+        let ticket = Ticket { registered: true, token_id: "t".into() };
+        let session = Session::new(1, UserId(1), ticket, vec![Frame::text(&[b"welcome"])]);
+        tokio::time::timeout(std::time::Duration::from_secs(1), session.woken()).await.expect("nothing else wakes it");
+        assert_eq!(session.take(1024).frames.len(), 1);
     }
 }
