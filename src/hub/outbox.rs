@@ -12,6 +12,9 @@ use crate::ids::UserId;
 /// Most bytes of heartbeats and cards that may wait beside the messages: a socket that takes none of them is dropped.
 const TRANSIENT_BYTES_MAX: usize = 64 * 1024;
 
+/// Places that an empty queue keeps.
+const QUEUE_REST: usize = 8;
+
 /// What a socket was opened with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
@@ -169,7 +172,7 @@ impl Session {
         }
         if queue.frames.is_empty() {
             burst.ending = queue.ending;
-            if queue.frames.capacity() > 64 {
+            if queue.frames.capacity() > QUEUE_REST {
                 queue.frames.shrink_to_fit();
             }
         }
