@@ -75,7 +75,9 @@ async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<D
         .clone()
         .pragma("wal_autocheckpoint", "8000")
         .pragma("journal_size_limit", "67108864")
-        .pragma("cache_size", "-16384");
+        .pragma("cache_size", "-16384")
+        // A multi-row insert keeps a journal of its own, which would spill into a temporary file on disk.
+        .pragma("temp_store", "MEMORY");
     let writer = pool(1).connect_with(writing).await?;
     let readers = pool(SQLITE_READERS_MAX).connect_lazy_with(options.pragma("query_only", "ON"));
     Ok(Db::Sqlite { readers, writer })
