@@ -13,6 +13,7 @@ use super::model::Role;
 use super::service::{self, Bearer, Rejection};
 use crate::app::Shared;
 use crate::error::{AppError, Result};
+use crate::http::edge::query_token;
 use crate::http::serve::{Origin, client_address};
 
 /// Anyone with a live token, guests included.
@@ -31,12 +32,6 @@ const NO_TOKEN: AppError = AppError::refused("您没有权限访问即时通讯�
 const BAD_TOKEN: AppError = AppError::refused("Token 令牌不合法！");
 const DISABLED: AppError = AppError::refused("当前用户不存在或者已被禁用");
 const VISITOR: AppError = AppError::refused("您没有权限访问，请先注册或登录");
-
-/// The parameter `token` of a query.
-pub fn query_token(query: Option<&str>) -> Option<String> {
-    let pairs = form_urlencoded::parse(query?.as_bytes());
-    pairs.into_iter().find(|(name, value)| name == "token" && !value.is_empty()).map(|(_, value)| value.into_owned())
-}
 
 impl FromRequestParts<Shared> for CurrentUser {
     type Rejection = AppError;

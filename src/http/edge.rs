@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::HeaderName;
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tower::{Service, ServiceExt};
@@ -64,6 +64,8 @@ where
         log_failure(id, &method, &path, response.status(), &cause);
     }
     response.headers_mut().insert(REQUEST_ID.clone(), HeaderValue::from(id));
+    // Replies that never reached the router must be readable by browsers too.
+    response.headers_mut().entry(ACCESS_CONTROL_ALLOW_ORIGIN).or_insert(HeaderValue::from_static("*"));
     response
 }
 
@@ -83,8 +85,8 @@ fn log_failure(id: u64, method: &Method, path: &str, status: StatusCode, cause: 
 /// Moves the field `token` of a JSON or form body to the header `token`, where a client sent it in neither header nor
 /// query (contract: messaging §0 "Auth").
 async fn lift_token(request: Request, bytes_max: usize) -> Result<Request> {
-    let elsewhere = request.headers().contains_key(&TOKEN)
-        || request.uri().query().is_some_and(|query| query.contains("token="))
+    let elsewhere = request.headers().get(&TOKEN).is_some_and(|token| !token.is_empty())
+        || query_token(request.uri().query()).is_some()
         || !request.uri().path().starts_with("/api/chat/")
         || request.method() == Method::GET;
     if elsewhere || !has_fields(request.headers()) {
@@ -98,6 +100,12 @@ async fn lift_token(request: Request, bytes_max: usize) -> Result<Request> {
         parts.headers.insert(TOKEN.clone(), token);
     }
     Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+/// The parameter `token` of a query.
+pub fn query_token(query: Option<&str>) -> Option<String> {
+    let pairs = form_urlencoded::parse(query?.as_bytes());
+    pairs.into_iter().find(|(name, value)| name == "token" && !value.is_empty()).map(|(_, value)| value.into_owned())
 }
 
 fn has_fields(headers: &HeaderMap) -> bool {
