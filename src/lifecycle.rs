@@ -63,7 +63,7 @@ impl Server {
         app.tasks.spawn(messages::receipts::run(app.clone()));
         app.tasks.spawn(messages::delivery::run(app.clone()));
         app.tasks.spawn(gateway::run_heartbeat(app.clone()));
-        let (own, routes) = (app.clone(), router::service(app.clone()));
+        let (own, routes) = (app.clone(), router::service(router::router(app.clone())));
         app.tasks.spawn(async move {
             http::serve::serve(listener, routes, &own.config.http, &own.tasks, own.stop.clone()).await;
         });

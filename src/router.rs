@@ -46,9 +46,9 @@ pub fn router(app: Shared) -> Router {
         .with_state(app)
 }
 
-/// The router with what every reply needs: CORS headers, and an answer in place of a panic.
+/// Routes with what every reply needs: CORS headers, and an answer in place of a panic.
 pub fn service(
-    app: Shared,
+    routes: Router,
 ) -> impl Service<
     Request,
     Response = http::Response<impl HttpBody<Data = Bytes, Error: Into<BoxError>> + Send>,
@@ -57,7 +57,7 @@ pub fn service(
 > + Clone
 + Send
 + 'static {
-    ServiceBuilder::new().layer(cors()).layer(CatchPanicLayer::custom(panicked)).service(router(app))
+    ServiceBuilder::new().layer(cors()).layer(CatchPanicLayer::custom(panicked)).service(routes)
 }
 
 async fn not_found(State(app): State<Shared>, request: Request) -> AppError {
@@ -91,4 +91,23 @@ fn panicked(cause: Box<dyn std::any::Any + Send>) -> Response {
     let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| cause.downcast_ref::<String>().cloned()).unwrap_or_default();
     AppError::internal(format!("a handler panicked: {text}")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use axum::http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_500_and_says_nothing_of_itself() {
+        let routes = Router::new().route("/", get(async || -> () { panic!("a secret of the inside") }));
+        let reply = service(routes).oneshot(Request::new(axum::body::Body::empty())).await.unwrap();
+        assert_eq!(reply.status(), http::StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(reply.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+        let body = to_bytes(axum::body::Body::new(reply.into_body()), 1000).await.unwrap();
+        assert_eq!(body, r#"{"msg":"fail","data":"服务器内部错误"}"#);
+    }
 }
