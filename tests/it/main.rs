@@ -3,7 +3,11 @@
 //! Each test has a server and people of its own. The store is SQLite in a temporary directory, or, when
 //! `QINGNIAO_TEST_DATABASE_URL=mysql://root@127.0.0.1:3306` is set, one MySQL database that all tests of the run share.
 
+mod accounts;
+mod auth;
+mod envelope;
 mod harness;
 mod routes;
 #[allow(dead_code, unused_imports, reason = "each topic uses a part of it")]
 mod support;
+mod visitors;

@@ -8,6 +8,7 @@ use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{ConnectOptions, Connection, Executor, Row};
 use tokio::sync::OnceCell;
 
+use super::server::FIRST_USER;
 use super::skip;
 
 const PREFIX: &str = "qingniao_test_";
@@ -57,5 +58,9 @@ async fn make(server: String) -> String {
     let mut config = Config::defaults();
     config.database_url = format!("{server}/{name}");
     Db::open(&config).await.expect("the schema can be made").close().await;
+    let mut connection = config.database_url.parse::<MySqlConnectOptions>().unwrap().connect().await.unwrap();
+    let first = format!("ALTER TABLE users AUTO_INCREMENT = {FIRST_USER}");
+    connection.execute(sqlx::AssertSqlSafe(first)).await.unwrap();
+    connection.close().await.unwrap();
     config.database_url
 }

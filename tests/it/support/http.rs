@@ -89,6 +89,12 @@ impl Reply {
         assert_eq!((self.status, self.json()), (status, json!({ "msg": "fail", "data": text })));
     }
 
+    /// Panics unless this refuses a parameter with exactly this text.
+    #[track_caller]
+    pub fn invalid(&self, text: &str) {
+        self.refused(422, text);
+    }
+
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }

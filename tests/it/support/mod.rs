@@ -4,6 +4,7 @@
 mod database;
 mod http;
 mod people;
+mod proxy;
 mod raw_socket;
 mod redact;
 mod server;
@@ -15,8 +16,9 @@ use std::time::Duration;
 pub use database::mysql_url;
 pub use http::{Call, Reply};
 pub use people::{PASSWORD, Person, device_id, sign, unique};
+pub use proxy::Proxy;
 pub use raw_socket::{RawFrame, RawSocket};
-pub use server::{Door, NOW_MS, TestServer};
+pub use server::{CACHE_MS, Door, NOW_MS, TestServer};
 pub use skip::{have_program, skip};
 pub use socket::{Event, Socket, is_greeting, text_of};
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, Once};
 use qingniao::app::Shared;
 use qingniao::clock::Clock;
 use qingniao::config::Config;
+use qingniao::db::{Conn, Engine};
 use qingniao::lifecycle::Server;
 use reqwest::{Client, Method};
 use serde_json::Value;
@@ -15,6 +16,11 @@ use super::{Call, Reply, database};
 
 /// Where the clock of a test stands at first: 2025-09-04 15:33:20 UTC.
 pub const NOW_MS: i64 = 1_757_000_000_000;
+
+/// Ids of users begin here, so that no other row's id is taken for a user's.
+pub const FIRST_USER: i64 = 1_000_000;
+/// More than rows of users are cached for.
+pub const CACHE_MS: i64 = 31_000;
 
 /// A running server. It goes away with the test; `stop` and `restart` are for tests of just that.
 pub struct TestServer {
@@ -69,12 +75,42 @@ impl TestServer {
         // Without a proxy: the environment of a test machine may name one.
         let http = Client::builder().no_proxy().build().unwrap();
         let door = Door { address: server.address, clock, http, names: Arc::default() };
-        Self { door, app: server.app.clone(), server, config, dir }
+        let server = Self { door, app: server.app.clone(), server, config, dir };
+        if server.app.db.engine() == Engine::Sqlite {
+            server.sql("INSERT INTO sqlite_sequence (name, seq) VALUES ('users', ?)", &[FIRST_USER.into()]).await;
+        }
+        server
     }
 
     /// Moves the clock.
     pub fn advance(&self, by_ms: i64) {
         self.clock.advance(by_ms);
+    }
+
+    /// Runs one statement on the store, for what no route can arrange. Returns how many rows it changed.
+    ///
+    /// Rows of users are cached for half a minute: move the clock by [`CACHE_MS`] to have the change seen.
+    pub async fn sql(&self, statement: &'static str, binds: &[Value]) -> u64 {
+        let mut tx = self.app.db.begin().await.unwrap();
+        let rows = match tx.conn() {
+            Conn::MySql(c) => {
+                bound(sqlx::query::<sqlx::MySql>(statement), binds).execute(c).await.unwrap().rows_affected()
+            }
+            Conn::Sqlite(c) => {
+                bound(sqlx::query::<sqlx::Sqlite>(statement), binds).execute(c).await.unwrap().rows_affected()
+            }
+        };
+        tx.commit().await.unwrap();
+        rows
+    }
+
+    /// The one text that a query finds.
+    pub async fn sql_text(&self, statement: &'static str, bind: i64) -> String {
+        let mut reader = self.app.db.read().await.unwrap();
+        match reader.conn() {
+            Conn::MySql(c) => sqlx::query_scalar(statement).bind(bind).fetch_one(c).await.unwrap(),
+            Conn::Sqlite(c) => sqlx::query_scalar(statement).bind(bind).fetch_one(c).await.unwrap(),
+        }
     }
 
     /// Stops it as a signal would. What is returned can start it again.
@@ -90,6 +126,25 @@ impl TestServer {
     pub async fn restart(self) -> Self {
         self.stop().await.start().await
     }
+}
+
+/// Binds texts and whole numbers.
+fn bound<'q, DB: sqlx::Database>(
+    mut query: sqlx::query::Query<'q, DB, DB::Arguments>,
+    binds: &[Value],
+) -> sqlx::query::Query<'q, DB, DB::Arguments>
+where
+    String: sqlx::Encode<'q, DB> + sqlx::Type<DB>,
+    i64: sqlx::Encode<'q, DB> + sqlx::Type<DB>,
+{
+    for bind in binds {
+        query = match bind {
+            Value::Number(number) => query.bind(number.as_i64().expect("a whole number")),
+            Value::String(text) => query.bind(text.clone()),
+            other => panic!("only texts and numbers can be bound, not {other}"),
+        };
+    }
+    query
 }
 
 /// A server that was stopped, with all that it left.
