@@ -127,7 +127,7 @@ async fn write(app: &App, wire: &mut Wire, pings: &mut Pings, burst: Burst) -> O
         Some(Ending::Drop) => Some(Ended::ByServer),
         Some(Ending::Close(code)) => {
             // A peer that does not answer the close frame is dropped all the same.
-            let _ = timeout(CLOSE_WAIT, wire.close(Some(code))).await;
+            let _ = timeout(CLOSE_WAIT, Box::pin(wire.close(Some(code)))).await;
             Some(Ended::ByServer)
         }
     }

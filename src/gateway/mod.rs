@@ -11,6 +11,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 pub use heartbeat::run as run_heartbeat;
+use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 use wire::Wire;
@@ -31,18 +32,18 @@ pub async fn connect(State(app): State<Shared>, mut request: Request) -> Result<
     let (response, upgrade) = wire::accept(&mut request).ok_or_else(|| AppError::refused("请使用 WebSocket 连接"))?;
     let own = app.clone();
     own.tasks.spawn(async move {
-        let wire = match upgrade.await {
-            Ok(upgraded) => Wire::new(upgraded).await,
-            Err(cause) => Err(std::io::Error::other(cause)),
-        };
-        match wire {
-            // Boxed: what a socket needs while it opens would otherwise stay with it for life.
+        // Boxed apart: what a socket needs while it opens would otherwise stay with it for life.
+        match Box::pin(open_wire(upgrade)).await {
             Ok(wire) => Box::pin(serve(app, wire, token)).await,
             Err(cause) => debug!(%cause, "a socket broke off while it opened"),
         }
         drop(slot);
     });
     Ok(response)
+}
+
+async fn open_wire(upgrade: OnUpgrade) -> std::io::Result<Wire> {
+    Wire::new(upgrade.await.map_err(std::io::Error::other)?).await
 }
 
 async fn serve(app: Arc<App>, mut wire: Wire, token: Option<String>) {
@@ -53,7 +54,7 @@ async fn serve(app: Arc<App>, mut wire: Wire, token: Option<String>) {
     drop(token);
     let (bearer, greeting) = match opened {
         Ok(Ok(opened)) => opened,
-        Ok(Err(text)) => return fail(&mut wire, text).await,
+        Ok(Err(text)) => return Box::pin(fail(&mut wire, text)).await,
         Err(cause) => {
             // The store is away: drop TCP without a close frame, so that the client comes back.
             warn!(%cause, "a socket could not be opened; its client will retry");

@@ -2,9 +2,7 @@
 //!
 //! A [`Draft`] reads its fields in the contract's order; the first that fails ends it with its message.
 
-use std::collections::HashMap;
-
-use serde_json::Value;
+use serde_json::{Map, Value};
 use validator::{ValidateLength, ValidateRange};
 
 use crate::error::{AppError, Result};
@@ -20,14 +18,19 @@ pub trait Draft: Sized {
     fn read(fields: &Fields) -> Result<Self>;
 }
 
-/// The raw values of one request. Path parameters win over the body's (over the query's on GET).
+/// The raw values of one request.
 #[derive(Debug, Default)]
-pub struct Fields(HashMap<String, Value>);
+pub struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// Adds a value unless a better source has set it.
+    /// The values of a body or a query.
+    pub const fn new(values: Map<String, Value>) -> Self {
+        Self(values)
+    }
+
+    /// Sets a path parameter, which wins over what the body or the query says.
     pub fn insert(&mut self, name: String, value: Value) {
-        self.0.entry(name).or_insert(value);
+        self.0.insert(name, value);
     }
 
     /// A string that must be there, of `min` to `max` code points.
@@ -128,9 +131,7 @@ mod tests {
 
     fn fields(value: Value) -> Fields {
         let Value::Object(map) = value else { panic!("an object") };
-        let mut fields = Fields::default();
-        map.into_iter().for_each(|(name, value)| fields.insert(name, value));
-        fields
+        Fields::new(map)
     }
 
     fn text_of<T: std::fmt::Debug>(result: Result<T>) -> String {

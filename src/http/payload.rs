@@ -29,9 +29,11 @@ impl<T: Draft, S: Send + Sync> FromRequest<S> for Payload<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
         let (mut parts, body) = request.into_parts();
-        let mut fields = path_fields(&mut parts, state).await?;
-        let body = body_fields(Request::from_parts(parts, body), state).await?;
-        body.into_iter().for_each(|(name, value)| fields.insert(name, value));
+        let path = path_fields(&mut parts, state).await?;
+        let mut fields = Fields::new(body_fields(Request::from_parts(parts, body), state).await?);
+        for (name, value) in path {
+            fields.insert(name, value);
+        }
         T::read(&fields).map(Self)
     }
 }
@@ -40,18 +42,17 @@ impl<T: Draft, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = AppError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let mut fields = path_fields(parts, state).await?;
-        let query = form_fields(parts.uri.query().unwrap_or_default().as_bytes());
-        query.into_iter().for_each(|(name, value)| fields.insert(name, value));
+        let mut fields = Fields::new(form_fields(parts.uri.query().unwrap_or_default().as_bytes()));
+        for (name, value) in path_fields(parts, state).await? {
+            fields.insert(name, value);
+        }
         T::read(&fields).map(Self)
     }
 }
 
-async fn path_fields<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Fields> {
-    let mut fields = Fields::default();
+async fn path_fields<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec<(String, Value)>> {
     let path = RawPathParams::from_request_parts(parts, state).await.map_err(|_| AppError::NotFound)?;
-    path.iter().for_each(|(name, value)| fields.insert(name.to_owned(), Value::String(value.to_owned())));
-    Ok(fields)
+    Ok(path.iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect())
 }
 
 async fn body_fields<S: Send + Sync>(request: Request, state: &S) -> Result<Map<String, Value>> {
