@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::error::{AppError, Result};
 use crate::hub::Hub;
-use crate::{friends, groups, messages, visitors};
+use crate::{friends, gateway, groups, messages, visitors};
 
 /// The state that axum hands to handlers.
 pub type Shared = Arc<App>;
@@ -33,6 +33,7 @@ pub struct App {
     pub friends: friends::State,
     pub groups: groups::State,
     pub messages: messages::State,
+    pub gateway: gateway::State,
     /// Background work and connections; a stop waits for it.
     pub tasks: TaskTracker,
     /// Cancelled when the server is to stop.

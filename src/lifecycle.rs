@@ -53,6 +53,7 @@ impl Server {
             friends: friends::State::default(),
             groups: groups::State::default(),
             messages: messages::State::new(committer),
+            gateway: gateway::State::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             config,

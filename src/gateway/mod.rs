@@ -8,10 +8,11 @@ mod wire;
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{self, Request};
 use axum::response::Response;
 pub use heartbeat::run as run_heartbeat;
 use hyper::upgrade::OnUpgrade;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 use wire::Wire;
@@ -24,9 +25,25 @@ use crate::http::edge::query_token;
 use crate::http::serve::Origin;
 use crate::hub::{Frame, Ticket};
 
+/// Sockets that prepare their first frames at the same time. A herd of clients after a restart queues here, with next to
+/// nothing in memory, and not in front of the store.
+const OPENING_MAX: usize = 64;
+
+/// What this feature keeps in memory.
+#[derive(Debug)]
+pub struct State {
+    opening: Semaphore,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { opening: Semaphore::new(OPENING_MAX) }
+    }
+}
+
 /// `GET /ws?token=`. The upgrade is always accepted, failures follow as a frame: a refused upgrade would make the client
 /// retry for ever, ever faster (decision 12).
-pub async fn connect(State(app): State<Shared>, mut request: Request) -> Result<Response> {
+pub async fn connect(extract::State(app): extract::State<Shared>, mut request: Request) -> Result<Response> {
     let token = query_token(request.uri().query());
     let slot = request.extensions_mut().remove::<Origin>().map(|origin| origin.slot);
     let (response, upgrade) = wire::accept(&mut request).ok_or_else(|| AppError::refused("请使用 WebSocket 连接"))?;
@@ -73,6 +90,7 @@ async fn serve(app: Arc<App>, mut wire: Wire, token: Option<String>) {
 /// Checks the token and prepares the first frames, or says why not.
 async fn open(app: &App, token: Option<&str>) -> Result<Result<(Bearer, Vec<Frame>), &'static str>> {
     let Some(token) = token else { return Ok(Err("缺少 token 参数")) };
+    let _turn = app.gateway.opening.acquire().await.expect("the semaphore is never closed");
     let bearer = match accounts::authenticate(app, token).await? {
         Ok(bearer) => bearer,
         Err(Rejection::Token) => return Ok(Err("Token 不合法")),
