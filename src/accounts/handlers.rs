@@ -5,6 +5,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::auth::{ClientAddress, CurrentUser, RegisteredUser};
+use super::credentials::Credentials;
 use super::model::{Profile, User};
 use super::service::{self, Change};
 use crate::app::Shared;
@@ -12,34 +13,6 @@ use crate::error::{AppError, Result};
 use crate::http::fields::LENGTH_MAX;
 use crate::http::{Draft, Fields, Params, Payload, ok};
 use crate::ids::UserId;
-
-/// A username and a password.
-#[derive(Debug)]
-pub struct Credentials {
-    /// 4-20 characters.
-    pub username: String,
-    /// 6-20 characters.
-    pub password: String,
-}
-
-impl Draft for Credentials {
-    fn read(fields: &Fields) -> Result<Self> {
-        Ok(Self {
-            username: fields.string("username", "账号", 4, 20)?,
-            password: fields.string("password", "密码", 6, 20)?,
-        })
-    }
-}
-
-impl Credentials {
-    /// A new name is of letters, digits and underscores; imported names are left alone (decision 16).
-    pub fn check_new_name(&self) -> Result<()> {
-        if self.username.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            return Ok(());
-        }
-        Err(AppError::Invalid("账号 只能由字母、数字和下划线组成".to_owned()))
-    }
-}
 
 /// `POST /api/regChat`
 pub async fn register(

@@ -3,6 +3,7 @@
 //! This feature is the one to read first: every other has the same four files.
 
 pub mod auth;
+pub mod credentials;
 pub mod handlers;
 pub mod model;
 pub mod passwords;

@@ -7,7 +7,7 @@ use axum::response::Response;
 use super::model::Signed;
 use super::service;
 use crate::accounts::auth::ClientAddress;
-use crate::accounts::handlers::Credentials;
+use crate::accounts::credentials::Credentials;
 use crate::accounts::model::DeviceStats;
 use crate::app::Shared;
 use crate::error::{AppError, Result};

@@ -10,4 +10,5 @@ mod harness;
 mod routes;
 #[allow(dead_code, unused_imports, reason = "each topic uses a part of it")]
 mod support;
+mod tidy;
 mod visitors;
