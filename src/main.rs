@@ -9,7 +9,8 @@ use qingniao::clock::Clock;
 use qingniao::config::{Config, LogFormat};
 use qingniao::db::Db;
 use qingniao::lifecycle::Server;
-use tracing::{error, info};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 /// Qingniao 青鸟: a chat backend in one binary, drop-in for uni-app clients.
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
 
 async fn serve(config: Config) -> qingniao::error::Result<()> {
     let shown = config.clone();
+    raise_open_files(config.http.connections_max);
     let server = Server::start(config, Clock::System).await?;
     info!("listening on http://{} (HTTP under /api, push under /ws)", server.address);
     let store = if shown.database_url.is_empty() {
@@ -84,6 +86,19 @@ async fn serve(config: Config) -> qingniao::error::Result<()> {
     server.stop().await;
     info!("stopped");
     Ok(())
+}
+
+/// Every connection is an open file, and a shell's usual limit is 1024: takes all that the system allows this process.
+fn raise_open_files(connections_max: usize) {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(cause) = setrlimit(Resource::Nofile, limit) {
+        warn!(%cause, "the limit of open files cannot be raised");
+    }
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if allowed < connections_max as u64 {
+        warn!("only {allowed} open files are allowed, fewer than http.connections_max ({connections_max})");
+    }
 }
 
 async fn wait_for_signal() {
