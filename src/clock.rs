@@ -47,8 +47,7 @@ impl Clock {
 
 /// `create_time` of rows: local time of the old server, `YYYY-MM-DD HH:mm:ss` in UTC+8 (contract: people §1).
 pub fn local(ms: i64) -> String {
-    let zone = FixedOffset::east_opt(8 * 3600).expect("eight hours are a valid offset");
-    instant(ms).with_timezone(&zone).format("%Y-%m-%d %H:%M:%S").to_string()
+    instant(ms).with_timezone(&zone()).format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// Every other date of rows: ISO-8601 in UTC with milliseconds (contract: people §1).
@@ -56,9 +55,19 @@ pub fn iso(ms: i64) -> String {
     instant(ms).format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
+/// `toLocaleString` of the old server, in UTC+8: the time inside the texts of notices (contract: messaging §3).
+pub fn spoken(ms: i64) -> String {
+    instant(ms).with_timezone(&zone()).format("%-m/%-d/%Y, %-I:%M:%S %p").to_string()
+}
+
 /// Today's folder name for uploads, `YYYYMMDD` in UTC+8.
 pub fn day_folder(ms: i64) -> String {
     local(ms)[..10].replace('-', "")
+}
+
+/// The old server's time zone.
+fn zone() -> FixedOffset {
+    FixedOffset::east_opt(8 * 3600).expect("eight hours are a valid offset")
 }
 
 fn instant(ms: i64) -> DateTime<Utc> {
@@ -68,9 +77,11 @@ fn instant(ms: i64) -> DateTime<Utc> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn times_take_both_wire_forms() {
+    fn times_take_their_wire_forms() {
         assert_eq!(super::local(1_752_378_365_000), "2025-07-13 11:46:05");
         assert_eq!(super::iso(1_752_378_365_000), "2025-07-13T03:46:05.000Z");
         assert_eq!(super::day_folder(1_752_378_365_000), "20250713");
+        assert_eq!(super::spoken(1_756_799_978_402), "9/2/2025, 3:59:38 PM");
+        assert_eq!(super::spoken(1_752_336_005_000), "7/13/2025, 12:00:05 AM");
     }
 }

@@ -1,7 +1,6 @@
 //! The first frames of a socket: the welcome, then the cards that are the client's menu (contract: messaging §2 "On
 //! connect"). Their ids are stable, so that the client shows each once. Names come from the row, not the token.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use crate::accounts::service::Bearer;
@@ -10,20 +9,10 @@ use crate::app::App;
 use crate::error::Result;
 use crate::friends::service as friends;
 use crate::groups::service as groups;
+use crate::http::component::encode;
 use crate::hub::Frame;
 use crate::messages::model::{Notice, Redirect};
 
-/// Characters that `encodeURIComponent` leaves alone.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'!')
-    .remove(b'~')
-    .remove(b'*')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')');
 const ICONS: &str = "https://docs-51yrc-com.oss-cn-hangzhou.aliyuncs.com/chat";
 const SETTINGS: &str = "/pages/setpageInfo/setpageInfo";
 
@@ -96,8 +85,8 @@ fn user_cards(me: &User, in_group: bool, has_friend: bool) -> Vec<Card> {
         "{}&id={}&name={}&avatar={}&chatType=single",
         settings("groupQrcode", "我的二维码"),
         me.id,
-        encoded(me.display_name()),
-        encoded(&me.avatar)
+        encode(me.display_name()),
+        encode(&me.avatar)
     );
     let rest = [
         ("myQrcode", "我的二维码", "展示给别人加你为好友", qrcode, "myQrcode1.png"),
@@ -126,7 +115,7 @@ fn group_list() -> Card {
         key: "groupList",
         name: "我的群聊",
         text: "可查看我加入的群聊列表",
-        url: format!("/pages/applyMyfriend/applyMyfriend?action=grouplist&title={}", encoded("我的群聊列表")),
+        url: format!("/pages/applyMyfriend/applyMyfriend?action=grouplist&title={}", encode("我的群聊列表")),
         icon: icon("qunliaoNoticeIcon.png"),
     }
 }
@@ -160,18 +149,14 @@ impl Card {
 }
 
 fn settings(action: &str, title: &str) -> String {
-    format!("{SETTINGS}?action={action}&title={}", encoded(title))
+    format!("{SETTINGS}?action={action}&title={}", encode(title))
 }
 
 fn userinfo_url() -> String {
-    let back = encoded("/pages/xiaoxi/xiaoxi");
+    let back = encode("/pages/xiaoxi/xiaoxi");
     format!("{}&redirectUrl={back}&redirectType=switchTab", settings("userinfoSet", "账号信息设置"))
 }
 
 fn icon(file: &str) -> String {
     format!("{ICONS}/img/{file}")
-}
-
-fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, COMPONENT).to_string()
 }

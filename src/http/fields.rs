@@ -94,6 +94,26 @@ impl Fields {
         Err(not_among(label, &value.to_string(), &shown))
     }
 
+    /// A list that must be there: JSON, the JSON text of one, or text with commas. As in the old validator, whatever parses
+    /// as JSON and is not nothing is taken for JSON, and then has to be a list.
+    pub fn list(&self, name: &str, label: &str) -> Result<Vec<String>> {
+        let value = self.0.get(name).filter(|value| value.as_str() != Some("")).ok_or_else(|| missing(label))?;
+        let shown = shown(value);
+        let json = match value {
+            Value::String(text) => serde_json::from_str(text).ok().filter(is_something),
+            Value::Number(_) | Value::Bool(_) => Some(value.clone()).filter(is_something),
+            other => Some(other.clone()),
+        };
+        match json {
+            None => Ok(shown.split(',').map(str::to_owned).collect()),
+            Some(Value::Array(list)) => Ok(list.iter().map(self::shown).collect()),
+            Some(Value::Object(_)) => {
+                Err(AppError::Invalid(format!("{label} 的值 `{shown}` 与指定结构 (`{{\"type\":\"array\"}}`) 冲突")))
+            }
+            Some(_) => Err(AppError::Invalid(format!("{label} 的值 `{shown}` 的类型不是 `json`"))),
+        }
+    }
+
     /// The value as it came, for the few parameters that are not text or numbers.
     pub fn raw(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
@@ -101,11 +121,25 @@ impl Fields {
 
     /// The value as text: numbers in decimal, objects and arrays as compact JSON, `null` as the word, "" as absent.
     pub fn text(&self, name: &str) -> Option<String> {
-        let text = match self.0.get(name)? {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        Some(text).filter(|text| !text.is_empty())
+        self.0.get(name).map(shown).filter(|text| !text.is_empty())
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// What JavaScript takes for true.
+fn is_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(value) => *value,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(_) | Value::Object(_) => true,
     }
 }
 
@@ -162,6 +196,38 @@ mod tests {
             "类型 的值 `other` 必须在 [`single`、`group`] 中"
         );
         assert_eq!(text_of(f.int_choice("z", "可见", &[0, 1])), "可见 的值 `-1` 必须在 [`0`、`1`] 中");
+    }
+
+    /// Each line was given to the old validator (valparams 3.13.4), which answered the same.
+    #[test]
+    fn lists_are_read_as_the_old_validator_reads_them() {
+        let list = |value: Value| fields(json!({ "userIds": value })).list("userIds", "userIds");
+        for (value, members) in [
+            (json!([1]), vec!["1"]),
+            (json!(["1", "2"]), vec!["1", "2"]),
+            (json!([]), vec![]),
+            (json!("[1,2]"), vec!["1", "2"]),
+            (json!("1,2"), vec!["1", "2"]),
+            (json!(" 1, 2"), vec![" 1", " 2"]),
+            (json!("1,"), vec!["1", ""]),
+            (json!("abc"), vec!["abc"]),
+            (json!("[1"), vec!["[1"]),
+            (json!("null"), vec!["null"]),
+            (json!("0"), vec!["0"]),
+            (json!(0), vec!["0"]),
+        ] {
+            assert_eq!(list(value.clone()).unwrap(), members, "{value}");
+        }
+        for value in [json!(5), json!("5"), json!("5.5"), json!(true), json!("true"), json!(null), json!("\"x\"")] {
+            let text = format!("userIds 的值 `{}` 的类型不是 `json`", shown(&value));
+            assert_eq!(text_of(list(value)), text);
+        }
+        for value in [json!({"a": 1}), json!("{\"a\":1}")] {
+            let text = "userIds 的值 `{\"a\":1}` 与指定结构 (`{\"type\":\"array\"}`) 冲突";
+            assert_eq!(text_of(list(value)), text);
+        }
+        assert_eq!(text_of(list(json!(""))), "userIds不能为空");
+        assert_eq!(text_of(fields(json!({})).list("userIds", "userIds")), "userIds不能为空");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The HTTP kit: the contract's envelope, its loosely typed parameters and its own connection loop. No chat rules.
 
+pub mod component;
 pub mod edge;
 pub mod envelope;
 pub mod fields;
