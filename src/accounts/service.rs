@@ -1,5 +1,6 @@
 //! The rules of accounts: registration, login, single login, passwords, profiles.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use super::tokens::Claims;
 use crate::app::{App, Shared};
 use crate::clock::{DAY_MS, HOUR_MS, MINUTE_MS};
 use crate::config;
+use crate::db::sql::ROWS_MAX;
 use crate::db::{Conn, is_unique_violation};
 use crate::error::{AppError, Result};
 use crate::ids::{self, UserId};
@@ -344,6 +346,17 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Result<Bearer, Rejec
 /// The user with this id, from memory if it can be.
 pub async fn user(app: &App, id: UserId) -> Result<Option<Arc<User>>> {
     Ok(known(app, id).await?.map(|known| known.user.clone()))
+}
+
+/// The users with these ids that exist and are enabled, in the order of their ids.
+pub async fn enabled_users(app: &App, ids: &BTreeSet<UserId>) -> Result<Vec<User>> {
+    let ids: Vec<_> = ids.iter().copied().collect();
+    let mut reader = app.db.read().await?;
+    let mut users = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(ROWS_MAX) {
+        users.extend(store::list_users(&mut reader.conn(), chunk).await?.into_iter().filter(User::is_enabled));
+    }
+    Ok(users)
 }
 
 async fn known(app: &App, id: UserId) -> Result<Option<Arc<Known>>> {

@@ -1,7 +1,7 @@
 //! Statements on `users`, `profiles` and `sessions`.
 
 use super::model::{AccountRow, DeviceStats, NewUser, Profile, Role, SessionRow, User};
-use crate::db::{Conn, dialect, execute, fetch_all, fetch_optional, sql::Sql};
+use crate::db::{Conn, dialect, execute, fetch_all, fetch_all_with, fetch_optional, sql::Sql};
 use crate::error::Result;
 use crate::ids::UserId;
 
@@ -42,6 +42,17 @@ pub async fn find_account_by_device(conn: &mut Conn<'_>, device_id: &str) -> Res
 
 pub async fn find_user(conn: &mut Conn<'_>, id: UserId) -> Result<Option<User>> {
     fetch_optional!(conn, User, user_by!("id = ?"), id)
+}
+
+/// Up to `ROWS_MAX` users, in the order of their ids.
+pub async fn list_users(conn: &mut Conn<'_>, ids: &[UserId]) -> Result<Vec<User>> {
+    let sql = Sql::rows(user_by!("id IN ("), "?", ids.len(), ") ORDER BY id");
+    fetch_all_with!(conn, User, sql.clone(), q => {
+        for id in ids {
+            q = q.bind(*id);
+        }
+        q
+    })
 }
 
 pub async fn find_user_by_uuid(conn: &mut Conn<'_>, uuid: &str) -> Result<Option<User>> {

@@ -7,6 +7,8 @@ use sqlx::sqlite::{SqliteError, SqliteQueryResult};
 use super::Done;
 use crate::error::AppError;
 
+/// "Deadlock found when trying to get lock".
+const MYSQL_DEADLOCK: u16 = 1213;
 /// MySQL errors that pass: too many connections, shutdown, lock wait timeout, deadlock, killed, read-only fail-over.
 const MYSQL_PASSING: [u16; 9] = [1040, 1053, 1205, 1213, 1290, 1317, 1792, 1836, 1927];
 /// SQLite primary result codes that pass: busy, locked, read-only, I/O error, full, cannot open.
@@ -39,6 +41,13 @@ fn passes(error: &dyn DatabaseError) -> bool {
 pub fn is_unique_violation(error: &AppError) -> bool {
     let (AppError::Internal(source) | AppError::Busy(Some(source))) = error else { return false };
     matches!(source.downcast_ref::<sqlx::Error>(), Some(sqlx::Error::Database(e)) if e.is_unique_violation())
+}
+
+/// Whether the engine rolled the transaction back because it and another waited for each other: to be tried again.
+pub fn is_deadlock(error: &AppError) -> bool {
+    let AppError::Busy(Some(source)) = error else { return false };
+    let Some(sqlx::Error::Database(error)) = source.downcast_ref::<sqlx::Error>() else { return false };
+    error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| error.number() == MYSQL_DEADLOCK)
 }
 
 impl From<MySqlQueryResult> for Done {

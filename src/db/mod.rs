@@ -9,7 +9,7 @@ pub(crate) mod macros;
 mod open;
 pub mod sql;
 
-pub use error::is_unique_violation;
+pub use error::{is_deadlock, is_unique_violation};
 pub(crate) use macros::{execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional};
 use sqlx::pool::PoolConnection;
 use sqlx::{MySql, MySqlConnection, MySqlPool, Sqlite, SqliteConnection, SqlitePool, Transaction};

@@ -7,8 +7,9 @@ use quick_cache::sync::Cache;
 use super::model::Friend;
 use super::store;
 use crate::app::App;
+use crate::db::sql::ROWS_MAX;
 use crate::error::Result;
-use crate::ids::UserId;
+use crate::ids::{FriendshipId, UserId};
 
 /// Friendship rows (or their absence) kept in memory: each message asks for two.
 const CACHED_MAX: usize = 200_000;
@@ -41,6 +42,16 @@ pub async fn find(app: &App, user: UserId, friend: UserId) -> Result<Option<Arc<
 /// Whether `user` has a friend that is not blocked: what the menu card of the address book asks.
 pub async fn has_any(app: &App, user: UserId) -> Result<bool> {
     store::exists_any(&mut app.db.read().await?.conn(), user).await
+}
+
+/// Who is in those of the rows `ids` that are `user`'s own, neither blocked nor disabled.
+pub async fn reachable(app: &App, user: UserId, ids: &[FriendshipId]) -> Result<Vec<UserId>> {
+    let mut reader = app.db.read().await?;
+    let mut found = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(ROWS_MAX) {
+        found.extend(store::list_reachable(&mut reader.conn(), user, chunk).await?.into_iter().map(|(id,)| id));
+    }
+    Ok(found)
 }
 
 /// Drops what is kept of both sides of a pair: to be called after every committed change of either row.

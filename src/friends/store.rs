@@ -1,7 +1,8 @@
 //! Statements on `friends`.
 
 use super::model::Friend;
-use crate::db::{Conn, fetch_optional};
+use crate::db::sql::Sql;
+use crate::db::{Conn, fetch_all_with, fetch_optional};
 use crate::error::Result;
 use crate::ids::{FriendshipId, UserId};
 
@@ -27,4 +28,21 @@ pub async fn exists_any(conn: &mut Conn<'_>, user: UserId) -> Result<bool> {
         user
     )?;
     Ok(row.is_some())
+}
+
+/// Those of up to `ROWS_MAX` rows that are the user's own and neither blocked nor disabled: who is in them.
+pub async fn list_reachable(conn: &mut Conn<'_>, user: UserId, ids: &[FriendshipId]) -> Result<Vec<(UserId,)>> {
+    let sql = Sql::rows(
+        "SELECT friend_id FROM friends WHERE user_id = ? AND status = 1 AND blocked = 0 AND id IN (",
+        "?",
+        ids.len(),
+        ")",
+    );
+    fetch_all_with!(conn, (UserId,), sql.clone(), q => {
+        q = q.bind(user);
+        for id in ids {
+            q = q.bind(*id);
+        }
+        q
+    })
 }

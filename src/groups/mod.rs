@@ -1,6 +1,8 @@
 //! Groups: who is in them, in which standing, and how far each member's deliveries have come. Facts only: joining and
 //! its notices are `requests`, messages are `messages`.
 
+mod changes;
+pub mod handlers;
 pub mod model;
 pub mod service;
 mod store;

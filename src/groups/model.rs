@@ -1,6 +1,7 @@
 //! A group, its members, and the room that a message is posted to.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -11,9 +12,15 @@ use crate::ids::{GroupId, MemberId, SubscriptionId, UserId};
 pub const MEMBER_ACTIVE: i64 = 1;
 /// Standing of somebody who waits for the owner's approval.
 pub const MEMBER_WAITING: i64 = 2;
+/// Status of a group that its owner dissolved.
+pub const DISSOLVED: i64 = 0;
+/// Most avatars that make up a group's picture.
+pub const AVATARS_MAX: usize = 9;
+/// Longest composed name, in UTF-16 units.
+const NAME_UNITS_MAX: usize = 50;
 
 /// A row of `chat_groups`.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Group {
     /// Row id.
     pub id: GroupId,
@@ -45,6 +52,16 @@ impl Group {
         self.status == 1
     }
 
+    /// Whether it was not dissolved: a locked group still knows its members.
+    pub const fn exists(&self) -> bool {
+        self.status != DISSOLVED
+    }
+
+    /// The group as lists print it: without its last change.
+    pub fn listed(&self) -> Card<'_> {
+        Card { update_time: None, ..self.card() }
+    }
+
     /// The group as message frames carry it: every column, no members (decision 7).
     pub fn card(&self) -> Card<'_> {
         Card {
@@ -58,12 +75,12 @@ impl Group {
             invite_confirm: self.invite_confirm,
             status: self.status,
             order: 50,
-            update_time: clock::iso(self.updated_at),
+            update_time: Some(clock::iso(self.updated_at)),
         }
     }
 }
 
-/// See [`Group::card`].
+/// See [`Group::card`] and [`Group::listed`].
 #[derive(Clone, Debug, Serialize)]
 pub struct Card<'a> {
     create_time: String,
@@ -76,11 +93,12 @@ pub struct Card<'a> {
     invite_confirm: i64,
     status: i64,
     order: i64,
-    update_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    update_time: Option<String>,
 }
 
 /// A row of `group_members` with the member's open subscription.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Member {
     /// Row id.
     pub id: MemberId,
@@ -105,30 +123,188 @@ impl Member {
     }
 }
 
+/// One member as a message sees it: small, since a message to thousands looks at each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ear {
+    /// Who it is.
+    pub user: UserId,
+    /// Where this stay's deliveries are counted.
+    pub subscription: SubscriptionId,
+    /// Whether the member may speak and hear.
+    pub active: bool,
+}
+
+/// Everyone in a group, in whatever standing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct People {
+    /// In the order in which they came.
+    members: Vec<Member>,
+    places: HashMap<UserId, usize>,
+    ears: Vec<Ear>,
+}
+
+impl People {
+    /// Builds the indexes over the members.
+    pub fn new(members: Vec<Member>) -> Self {
+        let places = members.iter().enumerate().map(|(place, member)| (member.user_id, place)).collect();
+        let ears = members.iter().map(Ear::of).collect();
+        Self { members, places, ears }
+    }
+
+    /// With one member more, or in another standing or under another name.
+    #[must_use]
+    pub fn with(&self, member: Member) -> Self {
+        let mut members = self.members.clone();
+        match self.places.get(&member.user_id) {
+            Some(place) => members[*place] = member,
+            None => members.push(member),
+        }
+        Self::new(members)
+    }
+
+    /// Without one of them.
+    #[must_use]
+    pub fn without(&self, user: UserId) -> Self {
+        Self::new(self.members.iter().filter(|member| member.user_id != user).cloned().collect())
+    }
+}
+
+impl Ear {
+    const fn of(member: &Member) -> Self {
+        Self { user: member.user_id, subscription: member.subscription, active: member.is_active() }
+    }
+}
+
 /// A group with everyone in it: what posting a message needs, kept in memory and checked by its version.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
     /// The group.
     pub group: Group,
-    /// In the order in which they joined.
-    pub members: Vec<Member>,
-    places: HashMap<UserId, usize>,
+    /// Everyone in it, shared with older versions of the room that differ in the group alone.
+    pub people: Arc<People>,
 }
 
 impl Room {
-    /// Builds the index over the members.
-    pub fn new(group: Group, members: Vec<Member>) -> Self {
-        let places = members.iter().enumerate().map(|(place, member)| (member.user_id, place)).collect();
-        Self { group, members, places }
-    }
-
     /// The member, in whatever standing.
     pub fn member(&self, user: UserId) -> Option<&Member> {
-        self.places.get(&user).map(|place| &self.members[*place])
+        self.people.places.get(&user).map(|place| &self.people.members[*place])
     }
 
-    /// Members who may speak and hear.
-    pub fn active(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter().filter(|member| member.is_active())
+    /// Whether somebody may speak and hear.
+    pub fn has_active(&self) -> bool {
+        self.people.ears.iter().any(|ear| ear.active)
+    }
+
+    /// Everyone as a message sees them.
+    pub fn ears(&self) -> &[Ear] {
+        &self.people.ears
+    }
+
+    /// How many are in it, in whatever standing.
+    pub fn len(&self) -> usize {
+        self.people.members.len()
+    }
+
+    /// Whether nobody is in it.
+    pub fn is_empty(&self) -> bool {
+        self.people.members.is_empty()
+    }
+}
+
+/// A group of somebody's, with the person's own place in it (contract: messaging §4.23).
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Joined {
+    /// The group.
+    #[sqlx(flatten)]
+    pub group: Group,
+    /// The person's name in it, or "".
+    pub my_nickname: String,
+    /// The person's picture in it, or "".
+    pub my_avatar: String,
+}
+
+/// An active member with the account behind it (contract: messaging §4.24).
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Participant {
+    /// Row id of the member.
+    pub id: MemberId,
+    /// When the person came.
+    pub created_at: i64,
+    /// The name in the group, or "".
+    pub nickname: String,
+    /// The picture in the group, or "".
+    pub avatar: String,
+    /// Who it is.
+    pub user_id: UserId,
+    /// Public id.
+    pub uuid: String,
+    /// Unique name.
+    pub username: String,
+    /// The person's own name, or "".
+    pub user_nickname: String,
+    /// The person's own picture.
+    pub user_avatar: String,
+    /// `user` or `visitor`.
+    pub role: String,
+}
+
+/// The name of a new group: those of its people, cut to the length that the old server stored.
+pub fn composed_name<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let mut composed = String::new();
+    let mut units = 0;
+    let parts = names.into_iter().enumerate().flat_map(|(i, name)| [if i == 0 { "" } else { "、" }, name]);
+    for char in parts.flat_map(str::chars) {
+        units += char.len_utf16();
+        if units > NAME_UNITS_MAX {
+            break;
+        }
+        composed.push(char);
+    }
+    composed
+}
+
+/// The picture of a group: those of its first people.
+pub fn composed_avatar<'a>(avatars: impl IntoIterator<Item = &'a str>) -> String {
+    avatars.into_iter().take(AVATARS_MAX).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(id: i64, status: i64) -> Member {
+        Member {
+            id: MemberId(id),
+            user_id: UserId(100 + id),
+            nickname: String::new(),
+            avatar: String::new(),
+            status,
+            created_at: 0,
+            subscription: SubscriptionId(200 + id),
+        }
+    }
+
+    #[test]
+    fn a_composed_name_never_ends_in_half_a_character() {
+        assert_eq!(composed_name(["my06", "彦祖", "老二"]), "my06、彦祖、老二");
+        let (long, face) = ("x".repeat(46), "👍👍");
+        assert_eq!(composed_name([long.as_str(), face]), format!("{long}、👍"), "49 units, the next takes two");
+        assert_eq!(composed_name([long.as_str(), "ab", "c"]), format!("{long}、ab、"));
+        assert_eq!(composed_name([]), "");
+    }
+
+    #[test]
+    fn a_composed_picture_has_nine_parts_at_most() {
+        assert_eq!(composed_avatar(["/a", "/b"]), "/a,/b");
+        assert_eq!(composed_avatar(["/a"; 12]), ["/a"; 9].join(","));
+    }
+
+    #[test]
+    fn a_change_of_one_member_leaves_the_others_as_they_were() {
+        let people = People::new(vec![member(1, 1), member(2, 2)]);
+        assert_eq!(people.with(member(3, 1)), People::new(vec![member(1, 1), member(2, 2), member(3, 1)]));
+        assert_eq!(people.with(member(2, 1)), People::new(vec![member(1, 1), member(2, 1)]));
+        assert_eq!(people.without(UserId(101)), People::new(vec![member(2, 2)]));
+        assert_eq!(people.without(UserId(9)), people);
     }
 }

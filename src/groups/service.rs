@@ -1,19 +1,27 @@
-//! The facts of groups: rooms from memory, message numbers from the store.
+//! The facts of groups: rooms from memory, message numbers from the store, what lists print.
+//!
+//! Every change of a group or its members is made through [`lock`] inside a `messages::post::Post`, which keeps the rooms in
+//! memory in step.
 
 use std::sync::Arc;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::model::Room;
+pub use super::changes::{Edit, create, lock};
+use super::model::{Group, Joined, Participant, People, Room};
 use super::store;
 use crate::app::App;
 use crate::db::Conn;
-use crate::error::Result;
+use crate::error::{AppError, Result};
 use crate::ids::{GroupId, UserId};
 
 /// Rooms kept in memory, by members: some 200 bytes each.
 const CACHED_MEMBERS_MAX: u64 = 500_000;
+/// What the largest rooms count as, so that the cache takes them too.
+const WEIGHT_MAX: u64 = 20_000;
+/// Most groups in one page of a list.
+const PAGE_MAX: i64 = 2000;
 
 /// What this feature keeps in memory; the store has the truth.
 #[derive(Debug)]
@@ -26,7 +34,7 @@ struct ByMembers;
 
 impl Weighter<GroupId, Arc<Room>> for ByMembers {
     fn weight(&self, _: &GroupId, room: &Arc<Room>) -> u64 {
-        room.members.len() as u64 + 8
+        (room.len() as u64 + 8).min(WEIGHT_MAX)
     }
 }
 
@@ -36,12 +44,52 @@ impl Default for State {
     }
 }
 
-/// The group and everyone in it, at most as old as its last change on this server.
+/// The group and everyone in it, as of its last change on this server. Dissolved groups have a room that is empty.
 pub async fn room(app: &App, id: GroupId) -> Result<Option<Arc<Room>>> {
-    if let Some(room) = app.groups.rooms.get(&id) {
+    // A room that changes while it is loaded is not kept: `keep` and `forget` also remove the placeholder.
+    let guard = match app.groups.rooms.get_value_or_guard_async(&id).await {
+        Ok(room) => return Ok(Some(room)),
+        Err(guard) => guard,
+    };
+    let Some(room) = load(&mut app.db.read().await?.conn(), id).await? else { return Ok(None) };
+    // An error means that the room changed meanwhile: this request may still use what it read.
+    let _ = guard.insert(room.clone());
+    Ok(Some(room))
+}
+
+/// The room exactly as it is inside the transaction of `conn`, which holds the group's lock and has not changed it.
+pub async fn room_at(app: &App, conn: &mut Conn<'_>, id: GroupId, version: i64) -> Result<Option<Arc<Room>>> {
+    if let Some(room) = app.groups.rooms.get(&id).filter(|room| room.group.version == version) {
         return Ok(Some(room));
     }
-    load(app, &mut app.db.read().await?.conn(), id).await
+    let room = load(conn, id).await?;
+    if let Some(room) = &room {
+        app.groups.rooms.insert(id, room.clone());
+    }
+    Ok(room)
+}
+
+/// The group is read before its members, so that a room is never older than the version it names.
+async fn load(conn: &mut Conn<'_>, id: GroupId) -> Result<Option<Arc<Room>>> {
+    let Some(group) = store::find_group(conn, id).await? else { return Ok(None) };
+    let people = Arc::new(People::new(store::list_members(conn, id).await?));
+    Ok(Some(Arc::new(Room { group, people })))
+}
+
+/// Everyone in the group as it was at `version`, if that is what is kept of it.
+pub(super) fn known_people(app: &App, id: GroupId, version: i64) -> Option<Arc<People>> {
+    let room = app.groups.rooms.get(&id).filter(|room| room.group.version == version);
+    room.map(|room| room.people.clone())
+}
+
+/// Keeps a room as a committed change has left it.
+pub fn keep(app: &App, room: Arc<Room>) {
+    app.groups.rooms.insert(room.group.id, room);
+}
+
+/// Drops what is kept of a group whose last change did not leave a room.
+pub fn forget(app: &App, id: GroupId) {
+    app.groups.rooms.remove(&id);
 }
 
 /// Whether `user` is an active member of an open group: what the menu card of the groups asks.
@@ -49,26 +97,22 @@ pub async fn is_in_any(app: &App, user: UserId) -> Result<bool> {
     store::exists_any(&mut app.db.read().await?.conn(), user).await
 }
 
-/// The room exactly as it is inside the transaction of `conn`, which has locked the group at `version`.
-pub async fn room_at(app: &App, conn: &mut Conn<'_>, id: GroupId, version: i64) -> Result<Option<Arc<Room>>> {
-    match app.groups.rooms.get(&id).filter(|room| room.group.version == version) {
-        Some(room) => Ok(Some(room)),
-        None => load(app, conn, id).await,
+/// A page of the groups that somebody is in, newest first.
+pub async fn list(app: &App, me: UserId, page: i64, limit: i64) -> Result<Vec<Joined>> {
+    let limit = limit.min(PAGE_MAX);
+    let offset = (page - 1).saturating_mul(limit);
+    store::list_joined(&mut app.db.read().await?.conn(), me, limit, offset).await
+}
+
+/// A group with its active members, for anyone: whoever scans its code looks at it before joining.
+pub async fn profile(app: &App, id: GroupId) -> Result<(Group, Vec<Participant>)> {
+    const GONE: AppError = AppError::refused("群不存在或被封禁");
+    let room = room(app, id).await?.filter(|room| room.group.is_open()).ok_or(GONE)?;
+    let participants = store::list_participants(&mut app.db.read().await?.conn(), id).await?;
+    if participants.is_empty() {
+        return Err(GONE);
     }
-}
-
-/// The group is read before its members, so that a room is never older than the version it names.
-async fn load(app: &App, conn: &mut Conn<'_>, id: GroupId) -> Result<Option<Arc<Room>>> {
-    let Some(group) = store::find_group(conn, id).await? else { return Ok(None) };
-    let members = store::list_members(conn, id).await?;
-    let room = Arc::new(Room::new(group, members));
-    app.groups.rooms.insert(id, room.clone());
-    Ok(Some(room))
-}
-
-/// Drops what is kept of a group: to be called after every committed change of it or its members.
-pub fn forget(app: &App, id: GroupId) {
-    app.groups.rooms.remove(&id);
+    Ok((room.group.clone(), participants))
 }
 
 /// Message numbers reserved in a transaction that now holds the group's lock.

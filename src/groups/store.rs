@@ -1,12 +1,41 @@
 //! Statements on `chat_groups`, `group_members` and `subscriptions`.
 
-use super::model::{Group, Member};
-use crate::db::{Conn, execute, fetch_all, fetch_one, fetch_optional};
+use super::model::{AVATARS_MAX, Group, Joined, MEMBER_ACTIVE, Member, Participant};
+use crate::db::sql::{ROWS_MAX, Sql};
+use crate::db::{Conn, execute, execute_with, fetch_all, fetch_one, fetch_optional};
 use crate::error::Result;
-use crate::ids::{GroupId, UserId};
+use crate::ids::{GroupId, MemberId, SubscriptionId, UserId};
 
 /// Most members of a group that are loaded: a bound on memory, far above what a client can show.
 const MEMBERS_MAX: i64 = 100_000;
+
+/// The columns of [`Member`].
+macro_rules! member_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT m.id, m.user_id, m.nickname, m.avatar, m.status, m.created_at, s.id AS subscription \
+             FROM group_members m \
+             JOIN subscriptions s ON s.group_id = m.group_id AND s.user_id = m.user_id AND s.open_mark = 1 WHERE ",
+            $condition
+        )
+    };
+}
+
+pub async fn insert_group(conn: &mut Conn<'_>, group: &Group) -> Result<GroupId> {
+    let done = execute!(
+        conn,
+        "INSERT INTO chat_groups (uuid, owner_id, name, avatar, remark, created_at, updated_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        &group.uuid,
+        group.owner_id,
+        &group.name,
+        &group.avatar,
+        &group.remark,
+        group.created_at,
+        group.updated_at,
+    )?;
+    Ok(GroupId(done.id))
+}
 
 pub async fn find_group(conn: &mut Conn<'_>, id: GroupId) -> Result<Option<Group>> {
     fetch_optional!(
@@ -18,17 +47,26 @@ pub async fn find_group(conn: &mut Conn<'_>, id: GroupId) -> Result<Option<Group
     )
 }
 
-pub async fn list_members(conn: &mut Conn<'_>, id: GroupId) -> Result<Vec<Member>> {
-    fetch_all!(
+/// Marks the group as changed. Locks it until the end of the transaction. Returns whether it exists.
+pub async fn update_version(conn: &mut Conn<'_>, id: GroupId) -> Result<bool> {
+    Ok(execute!(conn, "UPDATE chat_groups SET version = version + 1 WHERE id = ?", id)?.rows == 1)
+}
+
+/// Stores everything that may change of a group, except its counters.
+pub async fn update_group(conn: &mut Conn<'_>, group: &Group) -> Result<()> {
+    execute!(
         conn,
-        Member,
-        "SELECT m.id, m.user_id, m.nickname, m.avatar, m.status, m.created_at, s.id AS subscription \
-         FROM group_members m \
-         JOIN subscriptions s ON s.group_id = m.group_id AND s.user_id = m.user_id AND s.open_mark = 1 \
-         WHERE m.group_id = ? ORDER BY m.id LIMIT ?",
-        id,
-        MEMBERS_MAX
-    )
+        "UPDATE chat_groups SET name = ?, avatar = ?, remark = ?, invite_confirm = ?, status = ?, updated_at = ? \
+         WHERE id = ?",
+        &group.name,
+        &group.avatar,
+        &group.remark,
+        group.invite_confirm,
+        group.status,
+        group.updated_at,
+        group.id,
+    )?;
+    Ok(())
 }
 
 /// Reserves `count` message numbers. Locks the group until the end of the transaction. Returns whether it exists.
@@ -41,6 +79,7 @@ pub async fn find_counters(conn: &mut Conn<'_>, id: GroupId) -> Result<(i64, i64
     fetch_one!(conn, (i64, i64, i64), "SELECT last_seq, version, status FROM chat_groups WHERE id = ?", id)
 }
 
+/// Whether the person is an active member of an open group (index `group_members_user`).
 pub async fn exists_any(conn: &mut Conn<'_>, user: UserId) -> Result<bool> {
     let row = fetch_optional!(
         conn,
@@ -51,3 +90,197 @@ pub async fn exists_any(conn: &mut Conn<'_>, user: UserId) -> Result<bool> {
     )?;
     Ok(row.is_some())
 }
+
+/// The open groups in which the person is active, newest first (index `group_members_user`).
+pub async fn list_joined(conn: &mut Conn<'_>, user: UserId, limit: i64, offset: i64) -> Result<Vec<Joined>> {
+    fetch_all!(
+        conn,
+        Joined,
+        "SELECT g.id, g.uuid, g.owner_id, g.name, g.avatar, g.remark, g.invite_confirm, g.status, g.version, \
+         g.created_at, g.updated_at, m.nickname AS my_nickname, m.avatar AS my_avatar \
+         FROM group_members m JOIN chat_groups g ON g.id = m.group_id AND g.status = 1 \
+         WHERE m.user_id = ? AND m.status = 1 ORDER BY m.group_id DESC LIMIT ? OFFSET ?",
+        user,
+        limit,
+        offset
+    )
+}
+
+/// Everyone in the group with an open stay, in the order in which they came (index `group_members_pair`).
+pub async fn list_members(conn: &mut Conn<'_>, id: GroupId) -> Result<Vec<Member>> {
+    fetch_all!(conn, Member, member_where!("m.group_id = ? ORDER BY m.id LIMIT ?"), id, MEMBERS_MAX)
+}
+
+/// Somebody's place in the group.
+pub async fn find_member(conn: &mut Conn<'_>, group: GroupId, user: UserId) -> Result<Option<Member>> {
+    fetch_optional!(conn, Member, member_where!("m.group_id = ? AND m.user_id = ?"), group, user)
+}
+
+/// The active members with their accounts, in the order in which they came (index `group_members_pair`).
+pub async fn list_participants(conn: &mut Conn<'_>, id: GroupId) -> Result<Vec<Participant>> {
+    fetch_all!(
+        conn,
+        Participant,
+        "SELECT m.id, m.created_at, m.nickname, m.avatar, u.id AS user_id, u.uuid, u.username, \
+         u.nickname AS user_nickname, u.avatar AS user_avatar, u.role \
+         FROM group_members m JOIN users u ON u.id = m.user_id \
+         WHERE m.group_id = ? AND m.status = 1 ORDER BY m.id LIMIT ?",
+        id,
+        MEMBERS_MAX
+    )
+}
+
+/// The pictures that make up the group's: of each of the first active members, the one in the group and the own one.
+pub async fn list_avatars(conn: &mut Conn<'_>, id: GroupId) -> Result<Vec<(String, String)>> {
+    fetch_all!(
+        conn,
+        (String, String),
+        "SELECT m.avatar, u.avatar FROM group_members m JOIN users u ON u.id = m.user_id \
+         WHERE m.group_id = ? AND m.status = 1 ORDER BY m.id LIMIT ?",
+        id,
+        i64::try_from(AVATARS_MAX).unwrap_or(i64::MAX)
+    )
+}
+
+/// Inserts up to [`ROWS_MAX`] active members.
+pub async fn insert_members(conn: &mut Conn<'_>, group: GroupId, users: &[UserId], now_ms: i64) -> Result<()> {
+    let sql = Sql::rows(
+        "INSERT INTO group_members (group_id, user_id, status, created_at, updated_at) VALUES ",
+        "(?,?,?,?,?)",
+        users.len(),
+        "",
+    );
+    execute_with!(conn, sql.clone(), q => {
+        for user in users {
+            q = q.bind(group).bind(*user).bind(MEMBER_ACTIVE).bind(now_ms).bind(now_ms);
+        }
+        q
+    })?;
+    Ok(())
+}
+
+/// Opens stays from the first message on for up to [`ROWS_MAX`] people.
+pub async fn insert_subscriptions(conn: &mut Conn<'_>, group: GroupId, users: &[UserId]) -> Result<()> {
+    let sql = Sql::rows(
+        "INSERT INTO subscriptions (group_id, user_id, delivered_seq, active_from_seq) VALUES ",
+        "(?,?,0,0)",
+        users.len(),
+        "",
+    );
+    execute_with!(conn, sql.clone(), q => {
+        for user in users {
+            q = q.bind(group).bind(*user);
+        }
+        q
+    })?;
+    Ok(())
+}
+
+pub async fn insert_member(conn: &mut Conn<'_>, group: GroupId, member: &Member) -> Result<MemberId> {
+    let done = execute!(
+        conn,
+        "INSERT INTO group_members (group_id, user_id, nickname, avatar, status, created_at, updated_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        group,
+        member.user_id,
+        &member.nickname,
+        &member.avatar,
+        member.status,
+        member.created_at,
+        member.created_at,
+    )?;
+    Ok(MemberId(done.id))
+}
+
+/// Opens a stay that begins after the group's newest message; `active_from_seq` says from where on chat is heard.
+pub async fn insert_subscription(
+    conn: &mut Conn<'_>,
+    group: GroupId,
+    user: UserId,
+    active: bool,
+) -> Result<SubscriptionId> {
+    let never = i64::MAX;
+    let done = execute!(
+        conn,
+        "INSERT INTO subscriptions (group_id, user_id, delivered_seq, active_from_seq) \
+         SELECT id, ?, last_seq, CASE WHEN ? = 1 THEN last_seq ELSE ? END FROM chat_groups WHERE id = ?",
+        user,
+        i64::from(active),
+        never,
+        group,
+    )?;
+    Ok(SubscriptionId(done.id))
+}
+
+/// Stores a member's standing and name.
+pub async fn update_member(conn: &mut Conn<'_>, member: &Member, now_ms: i64) -> Result<()> {
+    execute!(
+        conn,
+        "UPDATE group_members SET nickname = ?, status = ?, updated_at = ? WHERE id = ?",
+        &member.nickname,
+        member.status,
+        now_ms,
+        member.id,
+    )?;
+    Ok(())
+}
+
+/// From the group's next message on, the stay hears chat too.
+pub async fn update_subscription_active(conn: &mut Conn<'_>, group: GroupId, id: SubscriptionId) -> Result<()> {
+    execute!(
+        conn,
+        "UPDATE subscriptions SET active_from_seq = (SELECT last_seq FROM chat_groups WHERE id = ?) WHERE id = ?",
+        group,
+        id,
+    )?;
+    Ok(())
+}
+
+pub async fn delete_member(conn: &mut Conn<'_>, id: MemberId) -> Result<()> {
+    execute!(conn, "DELETE FROM group_members WHERE id = ?", id)?;
+    Ok(())
+}
+
+pub async fn delete_members(conn: &mut Conn<'_>, group: GroupId) -> Result<()> {
+    execute!(conn, "DELETE FROM group_members WHERE group_id = ?", group)?;
+    Ok(())
+}
+
+/// Ends a stay after the group's newest message: what is pending up to there still arrives.
+pub async fn update_subscription_closed(conn: &mut Conn<'_>, group: GroupId, id: SubscriptionId) -> Result<()> {
+    execute!(
+        conn,
+        "UPDATE subscriptions SET until_seq = (SELECT last_seq FROM chat_groups WHERE id = ?), open_mark = NULL \
+         WHERE id = ?",
+        group,
+        id,
+    )?;
+    Ok(())
+}
+
+/// Ends every stay of the group after its newest message, however many there are (index `subscriptions_open`).
+pub async fn update_subscriptions_closed(conn: &mut Conn<'_>, group: GroupId) -> Result<()> {
+    execute!(
+        conn,
+        "UPDATE subscriptions SET until_seq = (SELECT last_seq FROM chat_groups WHERE id = ?), open_mark = NULL \
+         WHERE group_id = ? AND open_mark = 1",
+        group,
+        group,
+    )?;
+    Ok(())
+}
+
+/// Forgets the person's ended stays in the group of which nothing is pending (index `subscriptions_user`): those who come
+/// and go would otherwise leave rows behind that each of their connects looks at.
+pub async fn delete_spent_subscriptions(conn: &mut Conn<'_>, group: GroupId, user: UserId) -> Result<()> {
+    execute!(
+        conn,
+        "DELETE FROM subscriptions WHERE user_id = ? AND group_id = ? AND open_mark IS NULL \
+         AND delivered_seq >= until_seq",
+        user,
+        group,
+    )?;
+    Ok(())
+}
+
+const _: () = assert!(ROWS_MAX <= 100, "MySQL and SQLite both bound the values of one statement");

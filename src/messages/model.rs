@@ -6,9 +6,12 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::accounts::User;
-use crate::groups::model::{Card, Member, Room};
+use crate::groups::model::{Card, Ear, Member, Room};
 use crate::hub::Frame;
 use crate::ids::{GroupId, MessageId, UserId};
+
+/// The picture of what the system says about requests (contract: messaging §3).
+pub const SYSTEM_AVATAR: &str = "https://docs-51yrc-com.oss-cn-hangzhou.aliyuncs.com/chat/group.png";
 
 /// The two kinds of chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -33,10 +36,10 @@ pub enum Audience {
 
 impl Audience {
     /// Whether a member in this standing is among the recipients.
-    pub fn includes(self, member: &Member, sender: UserId) -> bool {
+    pub fn includes(self, ear: &Ear, sender: UserId) -> bool {
         match self {
-            Self::Others => member.is_active() && member.user_id != sender,
-            Self::Members => member.is_active(),
+            Self::Others => ear.active && ear.user != sender,
+            Self::Members => ear.active,
             Self::Everyone => true,
         }
     }

@@ -26,7 +26,7 @@ pub struct Post<'a> {
     app: &'a App,
     tx: Tx,
     stored: Vec<Stored>,
-    changed_groups: Vec<GroupId>,
+    changed_groups: Vec<(GroupId, Option<Arc<Room>>)>,
     changed_friends: Vec<(UserId, UserId)>,
     // Last, so that the lock outlives the transaction.
     _order: OwnedMutexGuard<()>,
@@ -56,9 +56,9 @@ impl<'a> Post<'a> {
         self.tx.conn()
     }
 
-    /// What is kept in memory of this group is dropped after the commit.
-    pub fn group_changed(&mut self, id: GroupId) {
-        self.changed_groups.push(id);
+    /// The group was changed, last of all to `room`: from the commit on, that is what is kept of it in memory, or nothing.
+    pub fn group_changed(&mut self, id: GroupId, room: Option<Arc<Room>>) {
+        self.changed_groups.push((id, room));
     }
 
     /// What is kept in memory of this pair is dropped after the commit.
@@ -81,18 +81,24 @@ impl<'a> Post<'a> {
         .await
     }
 
-    /// Stores a notice for a group, whose members are read inside this transaction: make the changes first.
-    /// Nothing is stored for a group that does not exist.
+    /// Stores a notice for the people of `room`. If the group has changed since the room was read, its people as they are
+    /// now get it; nothing is stored for a group that is no longer there.
     pub async fn notify_group(
         &mut self,
         sender: UserId,
-        group: GroupId,
+        room: &Arc<Room>,
         audience: Audience,
         notice: &Notice,
     ) -> Result<()> {
+        let group = room.group.id;
         let conn = &mut self.tx.conn();
         let Some(reserved) = groups::reserve(conn, group, 1).await? else { return Ok(()) };
-        let Some(room) = groups::room_at(self.app, conn, group, reserved.version).await? else { return Ok(()) };
+        let room = if reserved.version == room.group.version {
+            room.clone()
+        } else {
+            let Some(room) = groups::room_at(self.app, conn, group, reserved.version).await? else { return Ok(()) };
+            room
+        };
         let message = NewMessage {
             uuid: None,
             sender,
@@ -129,8 +135,11 @@ impl<'a> Post<'a> {
     pub async fn commit(self) -> Result<()> {
         let Self { app, tx, stored, changed_groups, changed_friends, _order } = self;
         let committed = tx.commit().await;
-        for id in changed_groups {
-            groups::forget(app, id);
+        for (id, room) in changed_groups {
+            match room {
+                Some(room) if committed.is_ok() => groups::keep(app, room),
+                _ => groups::forget(app, id),
+            }
         }
         for (one, other) in changed_friends {
             crate::friends::service::forget(app, one, other);
@@ -150,9 +159,9 @@ fn push(app: &App, Stored { id, message, room }: &Stored, now_ms: i64) {
     match (message.address, room) {
         (Address::User(user), _) => app.hub.push(user, &frame, Receipt { message: *id, stream: Stream::Direct }),
         (Address::Group(_, audience), Some((room, seq))) => {
-            for member in room.members.iter().filter(|member| audience.includes(member, message.sender)) {
-                let stream = Stream::Group(member.subscription, *seq);
-                app.hub.push(member.user_id, &frame, Receipt { message: *id, stream });
+            for ear in room.ears().iter().filter(|ear| audience.includes(ear, message.sender)) {
+                let stream = Stream::Group(ear.subscription, *seq);
+                app.hub.push(ear.user, &frame, Receipt { message: *id, stream });
             }
         }
         (Address::Group(..), None) => {}

@@ -108,7 +108,7 @@ async fn send_single(app: &App, me: &User, outgoing: &Outgoing) -> Result<Bytes>
 
 async fn send_group(app: &App, me: &User, outgoing: &Outgoing) -> Result<Bytes> {
     let group = GroupId(outgoing.to);
-    let room = groups::room(app, group).await?.filter(|room| room.group.is_open() && room.active().next().is_some());
+    let room = groups::room(app, group).await?.filter(|room| room.group.is_open() && room.has_active());
     let room = room.ok_or_else(|| AppError::refused("群不存在或者已解散或者被封禁，无法发消息"))?;
     let member = room.member(me.id).filter(|member| member.is_active());
     let member = member.ok_or_else(|| AppError::refused("您不在群里，无法发消息"))?;
@@ -168,7 +168,7 @@ pub async fn revoke(app: &App, me: &User, revocation: &Revocation) -> Result<Not
     let room = match revocation.chat_type {
         ChatType::Single => None,
         ChatType::Group => {
-            let room = groups::room(app, GroupId(revocation.to)).await?.filter(|room| room.group.status != 0);
+            let room = groups::room(app, GroupId(revocation.to)).await?.filter(|room| room.group.exists());
             let room = room.ok_or_else(|| AppError::refused("群不存在"))?;
             if room.member(me.id).is_none() {
                 return Err(AppError::refused("你不在该群聊中，操作失败"));
@@ -186,7 +186,7 @@ pub async fn revoke(app: &App, me: &User, revocation: &Revocation) -> Result<Not
     store::update_body(&mut post.conn(), sent.id, &emptied(&sent.body)?).await?;
     match &room {
         None => post.notify(me.id, UserId(revocation.to), &notice).await?,
-        Some(room) => post.notify_group(me.id, room.group.id, Audience::Everyone, &notice).await?,
+        Some(room) => post.notify_group(me.id, room, Audience::Everyone, &notice).await?,
     }
     post.commit().await?;
     Ok(notice)
