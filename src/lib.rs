@@ -15,5 +15,6 @@ pub mod ids;
 pub mod lifecycle;
 pub mod limits;
 pub mod messages;
+pub mod requests;
 pub mod router;
 pub mod visitors;

@@ -19,7 +19,9 @@ use crate::accounts::handlers as accounts;
 use crate::app::Shared;
 use crate::error::{AppError, BoxError, Result};
 use crate::gateway;
+use crate::groups::handlers as groups;
 use crate::messages::handlers as messages;
+use crate::requests::groups::handlers as group_requests;
 use crate::visitors::handlers as visitors;
 
 /// Every route of the server.
@@ -39,8 +41,19 @@ pub fn router(app: Shared) -> Router {
         .route("/api/chat/updateUserinfo", post(accounts::update_userinfo))
         .route("/api/chat/setPassword", post(accounts::set_password))
         .route("/api/chat/socket/sendmessage", post(messages::send))
+        .route("/api/chat/group/create", post(group_requests::create))
         .route("/api/chat/chatGetmessageOffLine", post(messages::ask))
+        .route("/api/chat/grouplist/{page}", get(groups::list))
+        .route("/api/chat/groupinfo/{id}", get(groups::profile))
+        .route("/api/chat/groupUpdateName", post(group_requests::rename))
+        .route("/api/chat/groupremark", post(group_requests::set_remark))
+        .route("/api/chat/groupnickname", post(group_requests::set_nickname))
+        .route("/api/chat/groupDeleteOrQuit", post(group_requests::leave))
         .route("/api/chat/revokeMessage", post(messages::revoke))
+        .route("/api/chat/groupDeleteUser", post(group_requests::remove_member))
+        .route("/api/chat/groupInviteUser", post(group_requests::invite))
+        .route("/api/chat/groupAddUserSet", post(group_requests::set_join_rule))
+        .route("/api/chat/groupAgreeOrNo", post(group_requests::decide))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app)

@@ -1,0 +1,3 @@
+//! Requests between people: each changes facts of `friends` or `groups` and posts its notices in the same transaction.
+
+pub mod groups;
