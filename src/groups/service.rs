@@ -4,6 +4,7 @@
 //! memory in step.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -12,6 +13,7 @@ pub use super::changes::{Edit, create, lock};
 use super::model::{Group, Joined, Participant, People, Room};
 use super::store;
 use crate::app::App;
+use crate::clock::MINUTE_MS;
 use crate::db::Conn;
 use crate::error::{AppError, Result};
 use crate::ids::{GroupId, UserId};
@@ -20,21 +22,36 @@ use crate::ids::{GroupId, UserId};
 const CACHED_MEMBERS_MAX: u64 = 500_000;
 /// What the largest rooms count as, so that the cache takes them too.
 const WEIGHT_MAX: u64 = 20_000;
+/// How long a room counts without a look at its group's row: another program may lock a group in the store.
+const UNCHECKED_MS: i64 = MINUTE_MS / 2;
 /// Most groups in one page of a list.
 const PAGE_MAX: i64 = 2000;
 
 /// What this feature keeps in memory; the store has the truth.
 #[derive(Debug)]
 pub struct State {
-    rooms: Cache<GroupId, Arc<Room>, ByMembers>,
+    rooms: Cache<GroupId, Kept, ByMembers>,
+}
+
+/// A room in memory, and when it was last known to be what the store has.
+#[derive(Clone, Debug)]
+struct Kept {
+    room: Arc<Room>,
+    checked_at: Arc<AtomicI64>,
+}
+
+impl Kept {
+    fn new(app: &App, room: Arc<Room>) -> Self {
+        Self { room, checked_at: Arc::new(AtomicI64::new(app.clock.now_ms())) }
+    }
 }
 
 #[derive(Clone, Debug)]
 struct ByMembers;
 
-impl Weighter<GroupId, Arc<Room>> for ByMembers {
-    fn weight(&self, _: &GroupId, room: &Arc<Room>) -> u64 {
-        (room.len() as u64 + 8).min(WEIGHT_MAX)
+impl Weighter<GroupId, Kept> for ByMembers {
+    fn weight(&self, _: &GroupId, kept: &Kept) -> u64 {
+        (kept.room.len() as u64 + 8).min(WEIGHT_MAX)
     }
 }
 
@@ -46,27 +63,42 @@ impl Default for State {
 
 /// The group and everyone in it, as of its last change on this server. Dissolved groups have a room that is empty.
 pub async fn room(app: &App, id: GroupId) -> Result<Option<Arc<Room>>> {
+    let now_ms = app.clock.now_ms();
+    if let Some(Kept { room, checked_at }) = app.groups.rooms.get(&id)
+        && now_ms - checked_at.load(Ordering::Relaxed) > UNCHECKED_MS
+    {
+        if store::find_group(&mut app.db.read().await?.conn(), id).await?.as_ref() == Some(&room.group) {
+            checked_at.store(now_ms, Ordering::Relaxed);
+        } else {
+            forget(app, id);
+        }
+    }
     // A room that changes while it is loaded is not kept: `keep` and `forget` also remove the placeholder.
     let guard = match app.groups.rooms.get_value_or_guard_async(&id).await {
-        Ok(room) => return Ok(Some(room)),
+        Ok(kept) => return Ok(Some(kept.room)),
         Err(guard) => guard,
     };
     let Some(room) = load(&mut app.db.read().await?.conn(), id).await? else { return Ok(None) };
     // An error means that the room changed meanwhile: this request may still use what it read.
-    let _ = guard.insert(room.clone());
+    let _ = guard.insert(Kept::new(app, room.clone()));
     Ok(Some(room))
 }
 
 /// The room exactly as it is inside the transaction of `conn`, which holds the group's lock and has not changed it.
 pub async fn room_at(app: &App, conn: &mut Conn<'_>, id: GroupId, version: i64) -> Result<Option<Arc<Room>>> {
-    if let Some(room) = app.groups.rooms.get(&id).filter(|room| room.group.version == version) {
+    if let Some(room) = kept_at(app, id, version) {
         return Ok(Some(room));
     }
     let room = load(conn, id).await?;
     if let Some(room) = &room {
-        app.groups.rooms.insert(id, room.clone());
+        keep(app, room.clone());
     }
     Ok(room)
+}
+
+/// What is kept of the group, if that is as it was at `version`.
+fn kept_at(app: &App, id: GroupId, version: i64) -> Option<Arc<Room>> {
+    app.groups.rooms.get(&id).map(|kept| kept.room).filter(|room| room.group.version == version)
 }
 
 /// The group is read before its members, so that a room is never older than the version it names.
@@ -78,13 +110,12 @@ async fn load(conn: &mut Conn<'_>, id: GroupId) -> Result<Option<Arc<Room>>> {
 
 /// Everyone in the group as it was at `version`, if that is what is kept of it.
 pub(super) fn known_people(app: &App, id: GroupId, version: i64) -> Option<Arc<People>> {
-    let room = app.groups.rooms.get(&id).filter(|room| room.group.version == version);
-    room.map(|room| room.people.clone())
+    kept_at(app, id, version).map(|room| room.people.clone())
 }
 
 /// Keeps a room as a committed change has left it.
 pub fn keep(app: &App, room: Arc<Room>) {
-    app.groups.rooms.insert(room.group.id, room);
+    app.groups.rooms.insert(room.group.id, Kept::new(app, room));
 }
 
 /// Drops what is kept of a group whose last change did not leave a room.

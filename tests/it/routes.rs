@@ -37,8 +37,19 @@ const ROUTES: &[(&str, &str, For)] = &[
     ("POST", "/api/chat/updateUserinfo", Bearers),
     ("POST", "/api/chat/setPassword", Users),
     ("POST", "/api/chat/socket/sendmessage", Bearers),
+    ("POST", "/api/chat/group/create", Users),
     ("POST", "/api/chat/chatGetmessageOffLine", Bearers),
+    ("GET", "/api/chat/grouplist/{page}", Bearers),
+    ("GET", "/api/chat/groupinfo/{id}", Bearers),
+    ("POST", "/api/chat/groupUpdateName", Users),
+    ("POST", "/api/chat/groupremark", Users),
+    ("POST", "/api/chat/groupnickname", Bearers),
+    ("POST", "/api/chat/groupDeleteOrQuit", Bearers),
     ("POST", "/api/chat/revokeMessage", Bearers),
+    ("POST", "/api/chat/groupDeleteUser", Users),
+    ("POST", "/api/chat/groupInviteUser", Bearers),
+    ("POST", "/api/chat/groupAddUserSet", Users),
+    ("POST", "/api/chat/groupAgreeOrNo", Users),
 ];
 
 /// Not for bearers of header tokens: sockets and files have tests of their own.
