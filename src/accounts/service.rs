@@ -454,7 +454,7 @@ pub async fn change(app: &Shared, me: UserId, change: Change) -> Result<()> {
         tx.commit().await?;
         forget(&own, me);
         match change {
-            Change::Avatar(_) if own.hub.is_online(me) => own.accounts.avatar_changes.insert(me, now_ms),
+            Change::Avatar(_) => own.accounts.avatar_changes.insert(me, now_ms),
             _ => {
                 own.accounts.avatar_changes.remove(&me);
             }

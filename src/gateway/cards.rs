@@ -38,10 +38,9 @@ pub async fn greeting(app: &App, bearer: &Bearer) -> Result<Vec<Frame>> {
         Role::User => user_cards(me, in_group, has_friend),
     };
     frames.extend(cards.into_iter().map(|card| card.frame(me, now_ms)));
-    if bearer.role == Role::User
-        && let Some(notice) = crate::accounts::service::take_avatar_change(app, me.id).then(|| avatar_card(me, now_ms))
+    if bearer.role == Role::User && app.hub.is_online(me.id) && crate::accounts::service::take_avatar_change(app, me.id)
     {
-        frames.push(notice.frame());
+        frames.push(avatar_card(me, now_ms).frame());
     }
     Ok(frames)
 }

@@ -1,27 +1,23 @@
 //! One socket's task: writes bursts, pings after them, and turns pongs into confirmations (decision 26).
 
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
+use super::CLOSE_WAIT;
+use super::pings::{DOUBT, Pings, Verdict, slowly};
 use super::wire::Wire;
 use crate::app::App;
 use crate::hub::{Burst, Ending, Frame, Session};
 
-/// How long a closed peer may take to answer the close frame.
-pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// Bytes taken from the queue at a time.
 const BURST_BYTES: usize = 64 * 1024;
-/// Pings of one socket are at least this far apart: bursts in between are confirmed together.
-const PING_GAP: Duration = Duration::from_millis(100);
-/// A peer that has never answered a ping for this long never will: what is written to it counts as received.
-const NEVER_ANSWERS_AFTER: Duration = Duration::from_secs(5);
-/// How long a socket may take to prove that it lives while another one of its user waits for what it holds.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,173 +32,162 @@ pub enum Ended {
     ByServer,
 }
 
-/// What is known of the peer's pongs. Numbers count messages of this socket.
-#[derive(Debug)]
-struct Pings {
-    /// Messages written so far.
-    written: u64,
-    /// The message count that the latest ping covers, and when it was sent, until its pong.
-    outstanding: Option<(u64, Instant)>,
-    /// When the latest ping was sent.
-    last: Option<Instant>,
-    /// Messages covered by a pong, or counted as received.
-    confirmed: u64,
-    /// The peer has answered a ping at least once.
-    answers: bool,
-    /// The peer has proved not to answer pings.
-    never_answers: bool,
-    /// A pong is expected by then, or the socket is dropped.
-    deadline: Option<Instant>,
+/// What goes on until the connection ends; the end is the error.
+type Going = Result<(), Ended>;
+
+struct Connection<'a> {
+    app: &'a App,
+    session: &'a Session,
+    wire: &'a mut Wire,
+    pings: Pings,
 }
 
 /// Serves the socket until it ends, and confirms what the peer has received.
-pub async fn run(app: &Arc<App>, wire: &mut Wire, session: &Arc<Session>) -> Ended {
-    let mut pings = Pings {
-        written: 0,
-        outstanding: None,
-        last: None,
-        confirmed: 0,
-        answers: false,
-        never_answers: false,
-        deadline: None,
+pub async fn run(app: &App, wire: &mut Wire, session: &Session) -> Ended {
+    let pings = Pings::new(Duration::from_secs(app.config.ws.pong_timeout_s));
+    let mut connection = Connection { app, session, wire, pings };
+    // Around everything, so that a stop waits for no peer that is slow to take its bytes.
+    let ended = tokio::select! {
+        biased;
+        () = app.stop.cancelled() => Ended::ByServer,
+        ended = connection.serve() => ended,
     };
-    let stall = Duration::from_secs(app.config.ws.stall_timeout_s);
-    let mut stopped = std::pin::pin!(app.stop.cancelled());
-    let ended = loop {
-        let due = pings.next_due();
-        let step = tokio::select! {
-            biased;
-            received = wire.recv() => match received {
-                // Bounded too: a peer that sends pings and never reads would hold the task for ever.
-                Some(Ok(message)) => match timeout(stall, receive(app, session, &mut pings, wire, message)).await {
-                    Ok(ended) => ended,
-                    Err(_) => Some(Ended::Stalled),
-                },
-                Some(Err(_)) => Some(Ended::Lost),
-                None => Some(Ended::ByPeer),
-            },
-            () = session.woken() => {
-                let burst = session.take(BURST_BYTES);
-                match timeout(stall, write(app, wire, &mut pings, burst)).await {
-                    Ok(ended) => ended,
-                    Err(_) => Some(Ended::Stalled),
-                }
-            }
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                match timeout(stall, pings.on_timer(app, session, wire)).await {
-                    Ok(ended) => ended,
-                    Err(_) => Some(Ended::Stalled),
-                }
-            }
-            () = &mut stopped => Some(Ended::ByServer),
-        };
-        if let Some(ended) = step {
-            break ended;
-        }
-    };
-    // A peer that never answered a ping is treated as the old server did: written counts as received. If the network
-    // broke before a pong could come back, what was written stays pending: better twice than never.
-    if !pings.answers && (pings.never_answers || ended == Ended::ByPeer) {
-        confirm(app, session, pings.written);
-    }
+    let others_answer = app.hub.answers(session.user);
+    let received = connection.pings.end(ended == Ended::ByPeer, Instant::now(), others_answer);
+    connection.confirm(received);
     ended
 }
 
-async fn write(app: &App, wire: &mut Wire, pings: &mut Pings, burst: Burst) -> Option<Ended> {
-    let now = Instant::now();
-    if burst.probe && !pings.never_answers {
-        pings.expect_by(now + PROBE_TIMEOUT);
-    }
-    if burst.beat && pings.answers {
-        pings.expect_by(now + Duration::from_secs(app.config.ws.pong_timeout_s));
-    }
-    let written = pings.written + burst.messages;
-    let ping = pings.next_ping(written, now);
-    if wire.write(&burst.frames, ping).await.is_err() {
-        return Some(Ended::Lost);
-    }
-    pings.written = written;
-    match burst.ending {
-        None => None,
-        Some(Ending::Drop) => Some(Ended::ByServer),
-        Some(Ending::Close(code)) => {
-            // A peer that does not answer the close frame is dropped all the same.
-            let _ = timeout(CLOSE_WAIT, Box::pin(wire.close(Some(code)))).await;
-            Some(Ended::ByServer)
-        }
-    }
-}
-
-impl Pings {
-    /// The number for a ping that goes out now, after `written` messages: if none is on its way, enough time has passed,
-    /// and there is something to learn from it.
-    fn next_ping(&mut self, written: u64, now: Instant) -> Option<u64> {
-        let learn = written > self.confirmed || self.last.is_none() || self.deadline.is_some();
-        if !learn || self.outstanding.is_some() || self.last.is_some_and(|last| now < last + PING_GAP) {
-            return None;
-        }
-        self.outstanding = Some((written, now));
-        self.last = Some(now);
-        Some(written)
-    }
-
-    /// A pong is to come by `deadline`, or the socket is dropped.
-    fn expect_by(&mut self, deadline: Instant) {
-        self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
-    }
-
-    /// When the timer must look at this socket again; idle sockets have none.
-    fn next_due(&self) -> Option<Instant> {
-        let next = match self.outstanding {
-            Some((_, sent)) if !self.answers && !self.never_answers => Some(sent + NEVER_ANSWERS_AFTER),
-            None if self.written > self.confirmed => self.last.map(|last| last + PING_GAP),
-            _ => None,
-        };
-        [next, self.deadline].into_iter().flatten().min()
-    }
-
-    async fn on_timer(&mut self, app: &App, session: &Session, wire: &mut Wire) -> Option<Ended> {
-        let now = Instant::now();
-        if self.deadline.is_some_and(|deadline| now >= deadline) {
-            return Some(Ended::Lost);
-        }
-        if let Some((_, sent)) = self.outstanding {
-            if !self.answers && now >= sent + NEVER_ANSWERS_AFTER {
-                self.never_answers = true;
-                self.outstanding = None;
+impl Connection<'_> {
+    async fn serve(&mut self) -> Ended {
+        loop {
+            let due = self.pings.due(Instant::now());
+            let went = tokio::select! {
+                biased;
+                received = self.wire.recv() => match received {
+                    Some(Ok(message)) => self.receive(message).await,
+                    Some(Err(_)) => Err(Ended::Lost),
+                    None => Err(Ended::ByPeer),
+                },
+                () = self.session.doubted() => {
+                    self.pings.doubt(Instant::now());
+                    self.ping().await
+                }
+                () = self.session.woken(), if self.pings.window_open() => self.write().await,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.on_timer().await,
+            };
+            if let Err(ended) = went {
+                return ended;
             }
-        } else if let ping @ Some(_) = self.next_ping(self.written, now)
-            && wire.write(&[], ping).await.is_err()
-        {
-            return Some(Ended::Lost);
         }
-        if self.never_answers && self.written > self.confirmed {
-            self.confirmed = self.written;
-            confirm(app, session, self.written);
-        }
-        None
     }
 
-    /// Takes a pong's payload. Returns how many messages it confirms.
-    fn on_pong(&mut self, payload: &[u8]) -> Option<u64> {
-        let number = u64::from_be_bytes(payload.try_into().ok()?);
-        if number > self.written {
-            return None;
+    /// Writes what is queued, and a ping after it.
+    async fn write(&mut self) -> Going {
+        let Burst { frames, messages, bytes, beat, ending } = self.session.take(BURST_BYTES);
+        let now = Instant::now();
+        let received = self.pings.wrote(messages, bytes, now);
+        if beat {
+            self.pings.beat(now);
         }
-        self.answers = true;
-        self.never_answers = false;
-        if self.outstanding.is_some_and(|(expected, _)| number >= expected) {
-            self.outstanding = None;
-            self.deadline = None;
+        let ping = self.pings.next_ping(now);
+        within(self.app, self.session, bytes, self.wire.write(&frames, ping)).await?;
+        self.confirm(received);
+        match ending {
+            None => Ok(()),
+            Some(Ending::Drop) => Err(Ended::ByServer),
+            Some(Ending::Close(code)) => Box::pin(self.say_goodbye(code)).await,
         }
-        let news = number > self.confirmed;
-        self.confirmed = self.confirmed.max(number);
-        news.then_some(number)
+    }
+
+    /// Writes a ping, if one is due.
+    async fn ping(&mut self) -> Going {
+        let ping @ Some(_) = self.pings.next_ping(Instant::now()) else { return Ok(()) };
+        within(self.app, self.session, 0, self.wire.write(&[], ping)).await
+    }
+
+    async fn on_timer(&mut self) -> Going {
+        let (app, user) = (self.app, self.session.user);
+        let (verdict, received) = self.pings.on_timer(Instant::now(), || app.hub.answers(user));
+        self.confirm(received);
+        match verdict {
+            Verdict::Gone => Err(Ended::Lost),
+            Verdict::Fine => self.ping().await,
+        }
+    }
+
+    async fn receive(&mut self, message: Message) -> Going {
+        let text = match &message {
+            Message::Pong(payload) => {
+                self.on_pong(payload);
+                return Ok(());
+            }
+            Message::Close(_) => {
+                // The answer is written by the next call: without it a client that closed its socket would see the
+                // connection break, and reconnect.
+                let _ = Box::pin(timeout(CLOSE_WAIT, self.wire.recv())).await;
+                return Err(Ended::ByPeer);
+            }
+            Message::Ping(_) | Message::Frame(_) => return Ok(()),
+            Message::Text(text) => text.as_str(),
+            Message::Binary(bytes) => std::str::from_utf8(bytes).unwrap_or_default(),
+        };
+        if !wants_pong(self.app, text) {
+            return Ok(());
+        }
+        let pong = json!({ "type": "pong", "timestamp": self.app.clock.now_ms() }).to_string();
+        within(self.app, self.session, 0, self.wire.write(&[Frame::text(&[pong.as_bytes()])], None)).await
+    }
+
+    fn on_pong(&mut self, payload: &[u8]) {
+        let received = self.pings.pong(payload);
+        if self.pings.answers() {
+            self.session.mark_answers();
+        }
+        self.confirm(received);
+    }
+
+    /// Closes with a code. What the peer has answered by then still counts.
+    async fn say_goodbye(&mut self, code: u16) -> Going {
+        let goodbye = async {
+            self.wire.close(Some(code)).await?;
+            while let Some(Ok(message)) = self.wire.recv().await {
+                if let Message::Pong(payload) = message {
+                    self.on_pong(&payload);
+                }
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        // A peer that does not answer the close frame is dropped all the same.
+        let _ = timeout(CLOSE_WAIT, goodbye).await;
+        Err(Ended::ByServer)
+    }
+
+    fn confirm(&self, received: Option<u64>) {
+        if let Some(count) = received {
+            self.app.messages.confirm(self.session.user, self.app.hub.confirm(self.session, count));
+        }
     }
 }
 
-fn confirm(app: &App, session: &Session, count: u64) {
-    app.messages.confirm(session.user, app.hub.confirm(session, count));
+/// Runs a write of so many bytes to its end, unless the peer takes none for too long, or another socket of the same person
+/// waits for what this one holds.
+async fn within(app: &App, session: &Session, bytes: usize, work: impl Future<Output = std::io::Result<()>>) -> Going {
+    let mut work = pin!(work);
+    if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
+        return done.map_err(|_| Ended::Lost);
+    }
+    // Boxed, because few writes get here and each socket would have to keep the room for it.
+    Box::pin(async {
+        let limit = Duration::from_secs(app.config.ws.stall_timeout_s) + slowly(bytes as u64);
+        tokio::select! {
+            biased;
+            done = work => done.map_err(|_| Ended::Lost),
+            () = sleep(limit) => Err(Ended::Stalled),
+            () = async { session.doubted().await; sleep(DOUBT).await } => Err(Ended::Lost),
+        }
+    })
+    .await
 }
 
 /// Client frames that mean something; all else is ignored (contract: messaging §2 "Heartbeat").
@@ -211,34 +196,6 @@ struct ClientFrame {
     #[serde(rename = "type")]
     kind: String,
     token: Option<serde_json::Value>,
-}
-
-async fn receive(
-    app: &Arc<App>,
-    session: &Session,
-    pings: &mut Pings,
-    wire: &mut Wire,
-    message: Message,
-) -> Option<Ended> {
-    let text = match &message {
-        Message::Pong(payload) => {
-            if let Some(count) = pings.on_pong(payload) {
-                confirm(app, session, count);
-            }
-            return None;
-        }
-        Message::Close(_) => return Some(Ended::ByPeer),
-        Message::Ping(_) | Message::Frame(_) => return None,
-        Message::Text(text) => text.as_str(),
-        Message::Binary(bytes) => std::str::from_utf8(bytes).unwrap_or_default(),
-    };
-    if wants_pong(app, text) {
-        let pong = json!({ "type": "pong", "timestamp": app.clock.now_ms() }).to_string();
-        if wire.write(&[Frame::text(&[pong.as_bytes()])], None).await.is_err() {
-            return Some(Ended::Lost);
-        }
-    }
-    None
 }
 
 fn wants_pong(app: &App, text: &str) -> bool {

@@ -4,9 +4,11 @@
 mod cards;
 mod connection;
 mod heartbeat;
+mod pings;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{self, Request};
 use axum::response::Response;
@@ -23,11 +25,13 @@ use crate::app::{App, Shared};
 use crate::error::{AppError, Result};
 use crate::http::edge::query_token;
 use crate::http::serve::Origin;
-use crate::hub::{Frame, Ticket};
+use crate::hub::{Frame, Session, Ticket};
 
 /// Sockets that prepare their first frames at the same time. A herd of clients after a restart queues here, with next to
 /// nothing in memory, and not in front of the store.
 const OPENING_MAX: usize = 64;
+/// How long a closed peer may take to answer the close frame.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 /// What this feature keeps in memory.
 #[derive(Debug)]
@@ -65,50 +69,79 @@ async fn open_wire(upgrade: OnUpgrade) -> std::io::Result<Wire> {
 
 async fn serve(app: Arc<App>, mut wire: Wire, token: Option<String>) {
     let opened = tokio::select! {
-        opened = Box::pin(open(&app, token.as_deref())) => opened,
+        biased;
         () = app.stop.cancelled() => return,
+        opened = Box::pin(register(&app, &mut wire, token.as_deref())) => opened,
     };
     drop(token);
-    let (bearer, greeting) = match opened {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(text)) => return Box::pin(fail(&mut wire, text)).await,
+    let Some(registration) = opened else { return };
+    let session = &registration.session;
+    debug!(user.id = %session.user, session.id, "a socket opened");
+    let ended = connection::run(&app, &mut wire, session).await;
+    debug!(user.id = %session.user, session.id, ?ended, "a socket ended");
+}
+
+/// A place in the hub, which is given up whatever ends the connection.
+struct Registration<'a> {
+    app: &'a App,
+    session: Arc<Session>,
+}
+
+impl Drop for Registration<'_> {
+    fn drop(&mut self) {
+        self.app.hub.unregister(&self.session);
+    }
+}
+
+/// Registers the socket, or tells the client what is wrong.
+async fn register<'a>(app: &'a App, wire: &mut Wire, token: Option<&str>) -> Option<Registration<'a>> {
+    match open(app, token).await {
+        Ok(Ok(registration)) => Some(registration),
+        Ok(Err(refused)) => {
+            fail(wire, refused).await;
+            None
+        }
         Err(cause) => {
             // The store is away: drop TCP without a close frame, so that the client comes back.
             warn!(%cause, "a socket could not be opened; its client will retry");
-            return;
+            None
         }
-    };
-    let ticket = Ticket { registered: bearer.role == Role::User, token_id: bearer.token_id.into() };
-    let session = app.hub.register(bearer.user.id, ticket, greeting);
-    drop(bearer.user);
-    debug!(user.id = %session.user, session.id, "a socket opened");
-    let ended = connection::run(&app, &mut wire, &session).await;
-    debug!(user.id = %session.user, session.id, ?ended, "a socket ended");
-    app.hub.unregister(&session);
+    }
 }
 
-/// Checks the token and prepares the first frames, or says why not.
-async fn open(app: &App, token: Option<&str>) -> Result<Result<(Bearer, Vec<Frame>), &'static str>> {
+/// Checks the token, prepares the first frames and registers the socket, or says why not.
+async fn open<'a>(app: &'a App, token: Option<&str>) -> Result<Result<Registration<'a>, &'static str>> {
     let Some(token) = token else { return Ok(Err("缺少 token 参数")) };
     let _turn = app.gateway.opening.acquire().await.expect("the semaphore is never closed");
-    let bearer = match accounts::authenticate(app, token).await? {
+    let bearer = match check(app, token).await? {
         Ok(bearer) => bearer,
-        Err(Rejection::Token) => return Ok(Err("Token 不合法")),
-        Err(Rejection::Missing) => return Ok(Err("用户不存在")),
-        Err(Rejection::Disabled) => return Ok(Err("你已被管理员禁用")),
+        Err(refused) => return Ok(Err(refused)),
     };
     let greeting = cards::greeting(app, &bearer).await?;
-    Ok(Ok((bearer, greeting)))
+    let ticket = Ticket { registered: bearer.role == Role::User, token_id: bearer.token_id.into() };
+    let session = app.hub.register(bearer.user.id, ticket, greeting);
+    let registration = Registration { app, session };
+    // Whoever ends a token looks for its sockets after that; one that registers meanwhile must look for itself.
+    Ok(check(app, token).await?.map(|_| registration))
+}
+
+async fn check(app: &App, token: &str) -> Result<Result<Bearer, &'static str>> {
+    Ok(accounts::authenticate(app, token).await?.map_err(|rejection| match rejection {
+        Rejection::Token => "Token 不合法",
+        Rejection::Missing => "用户不存在",
+        Rejection::Disabled => "你已被管理员禁用",
+    }))
 }
 
 /// Tells the client what is wrong and closes without a code.
 async fn fail(wire: &mut Wire, text: &str) {
     let frame = serde_json::json!({ "msg": "fail", "data": text }).to_string();
     let told = async {
-        if wire.write(&[Frame::text(&[frame.as_bytes()])], None).await.is_ok() {
-            wire.close(None).await;
-        }
+        wire.write(&[Frame::text(&[frame.as_bytes()])], None).await?;
+        wire.close(None).await?;
+        while let Some(Ok(_)) = wire.recv().await {}
+        Ok::<_, std::io::Error>(())
     };
     // A peer that does not take it, or does not answer the close frame, is dropped all the same.
-    let _ = timeout(connection::CLOSE_WAIT, told).await;
+    let _ = timeout(CLOSE_WAIT, told).await;
 }

@@ -72,13 +72,13 @@ impl Wire {
         Ok(Self(WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await))
     }
 
-    /// The next message of the peer; `None` when it said goodbye. Pings are answered on the way. May be dropped and called
-    /// again.
+    /// The next message of the peer; `None` when it said goodbye. Pings are answered on the way, and a close frame by the
+    /// call after the one that returned it. May be dropped and called again.
     pub async fn recv(&mut self) -> Option<Result<Message>> {
         self.0.next().await.map(|received| received.map_err(Error::other))
     }
 
-    /// Writes `frames` and then a ping that carries its number.
+    /// Writes `frames` and then a ping that carries its number. If it is dropped before its end, so must be the socket.
     pub async fn write(&mut self, frames: &[Frame], ping: Option<u64>) -> Result<()> {
         // A pong that tungstenite could not write whole comes first, or it would be torn apart.
         self.0.flush().await.map_err(Error::other)?;
@@ -91,12 +91,10 @@ impl Wire {
         Ok(())
     }
 
-    /// Sends a close frame, without a code if there is none, and reads on until the peer has answered it.
-    pub async fn close(&mut self, code: Option<u16>) {
+    /// Sends a close frame, without a code if there is none. Read on after it until the peer has answered.
+    pub async fn close(&mut self, code: Option<u16>) -> Result<()> {
         let frame = code.map(|code| CloseFrame { code: CloseCode::from(code), reason: Utf8Bytes::default() });
-        if self.0.send(Message::Close(frame)).await.is_ok() {
-            while let Some(Ok(_)) = self.0.next().await {}
-        }
+        self.0.send(Message::Close(frame)).await.map_err(Error::other)
     }
 }
 

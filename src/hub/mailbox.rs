@@ -3,6 +3,9 @@
 //! A socket starts `Fresh`: older messages may be pending that the client has not asked for, so a live message that is
 //! confirmed now is recorded as *early*. A drain pushes what is pending in order; once it has caught up, or a probe found
 //! nothing pending, pushes are `Live` and each confirmation moves a cursor.
+//!
+//! What makes this right: pushes come in the order of ids (`messages::post`), a drain reads the store after it was begun,
+//! and nothing is pushed to a socket whose drain has not seen the end of what another socket carries.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,6 +13,10 @@ use std::sync::Arc;
 use super::outbox::{Ending, Session, Ticket};
 use super::{Confirmed, Drain, Frame, Receipt, Step, Stream};
 use crate::ids::MessageId;
+
+/// Bytes of live messages that wait for the end of a drain; past it the drain reads them from the store. Without them a
+/// drain of somebody who is written to all the time would never end.
+const TAIL_BYTES_MAX: usize = if cfg!(test) { 300 } else { 64 * 1024 };
 
 #[derive(Debug, Default)]
 pub struct Mailbox {
@@ -27,17 +34,37 @@ pub struct Mailbox {
     position: MessageId,
     /// A live message found no room while `Fresh`: it is pending, though later ones may be on their way.
     missed: bool,
+    /// A socket that is gone has answered pings: this person's client does.
+    answers: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 enum Phase {
     #[default]
     Fresh,
-    /// A drain runs; `more` says that a message was committed since it last read the store.
-    Draining {
-        more: bool,
-    },
+    /// A drain runs.
+    Draining(Tail),
     Live,
+}
+
+/// What was committed since a drain last read the store.
+#[derive(Debug, Default)]
+struct Tail {
+    messages: Vec<(Frame, Receipt)>,
+    bytes: usize,
+    /// There was more than the tail holds.
+    more: bool,
+}
+
+impl Tail {
+    fn add(&mut self, frame: &Frame, receipt: Receipt) {
+        self.bytes += frame.len();
+        if self.more || self.bytes > TAIL_BYTES_MAX {
+            *self = Self { more: true, ..Self::default() };
+        } else {
+            self.messages.push((frame.clone(), receipt));
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -71,6 +98,7 @@ impl Mailbox {
     }
 
     pub fn remove(&mut self, session: &Session) -> Option<Drain> {
+        self.answers |= session.answers();
         self.sessions.retain(|other| other.id != session.id);
         self.in_flight.retain(|entry| entry.session != session.id);
         self.choose()
@@ -78,23 +106,27 @@ impl Mailbox {
 
     pub fn push(&mut self, frame: &Frame, receipt: Receipt, bytes_max: usize) -> Option<Drain> {
         let session = self.active.clone()?;
+        // A drain was faster: it found the message in the store before it was pushed.
+        if receipt.message <= self.position {
+            return None;
+        }
         let early = match &mut self.phase {
-            Phase::Draining { more } => {
-                *more = true;
+            Phase::Draining(tail) => {
+                tail.add(frame, receipt);
                 return None;
             }
-            Phase::Live if receipt.message <= self.position => return None,
             Phase::Live => false,
             Phase::Fresh => true,
         };
         match session.push_message(frame, bytes_max) {
             Some(number) => {
                 self.in_flight.push_back(InFlight { session: session.id, number, receipt, early });
-                self.position = self.position.max(receipt.message);
+                self.position = receipt.message;
                 None
             }
             // The reader is slower than its messages: from here on the store feeds it, at its own pace.
             None if !early => Some(self.start_drain(session, true)),
+            // It stays pending until the client asks.
             None => {
                 self.missed = true;
                 None
@@ -103,16 +135,22 @@ impl Mailbox {
     }
 
     pub fn ask(&mut self) -> Option<Drain> {
+        // The call does not say by which socket it was made, and any of them may be the active one later.
+        self.sessions.iter().for_each(|session| session.mark_asked());
         let session = self.active.clone()?;
-        session.mark_asked();
-        (self.phase == Phase::Fresh).then(|| self.start_drain(session, true))
+        matches!(self.phase, Phase::Fresh).then(|| self.start_drain(session, true))
+    }
+
+    /// Whether a socket of this person has ever answered a ping.
+    pub fn answers(&self) -> bool {
+        self.answers || self.sessions.iter().any(|session| session.answers())
     }
 
     pub fn held_elsewhere(&self) -> bool {
         let Some(active) = &self.active else { return false };
         let holders: Vec<u64> =
             self.in_flight.iter().map(|entry| entry.session).filter(|session| *session != active.id).collect();
-        self.sessions.iter().filter(|session| holders.contains(&session.id)).for_each(|session| session.probe());
+        self.sessions.iter().filter(|session| holders.contains(&session.id)).for_each(|session| session.doubt());
         !holders.is_empty()
     }
 
@@ -122,28 +160,33 @@ impl Mailbox {
             return Step::Done;
         }
         let Some(number) = session.push_message(frame, bytes_max) else { return Step::Full };
+        self.position = self.position.max(receipt.message);
         self.in_flight.push_back(InFlight { session: session.id, number, receipt, early: false });
         Step::Done
     }
 
-    pub fn drain_end(&mut self, position: MessageId) -> bool {
-        if let Phase::Draining { more } = &mut self.phase
-            && std::mem::take(more)
-        {
-            return false;
+    pub fn drain_end(&mut self, mut position: MessageId, bytes_max: usize) -> Option<MessageId> {
+        let Phase::Draining(tail) = &mut self.phase else { return None };
+        let tail = std::mem::take(tail);
+        if tail.more {
+            return Some(position);
         }
-        // What was pushed early stays early: it may be confirmed before the older messages that the drain pushed after it.
+        let session = self.active.clone()?;
+        let read = tail.messages.partition_point(|(_, receipt)| receipt.message <= position);
+        for (frame, receipt) in tail.messages.into_iter().skip(read) {
+            let Some(number) = session.push_message(&frame, bytes_max) else { return Some(position) };
+            self.in_flight.push_back(InFlight { session: session.id, number, receipt, early: false });
+            position = receipt.message;
+        }
         self.go_live(position);
-        true
+        None
     }
 
     pub fn probe_end(&mut self, due: &[MessageId]) {
         let Some(active) = &self.active else { return };
         let on_its_way =
             |id: &MessageId| self.in_flight.iter().any(|e| e.receipt.message == *id && e.session == active.id);
-        if self.phase == Phase::Fresh && !self.missed && due.iter().all(on_its_way) {
-            // All that is pending is on its way in order, so a confirmation of any of it covers what came before.
-            self.in_flight.iter_mut().for_each(|entry| entry.early = false);
+        if matches!(self.phase, Phase::Fresh) && !self.missed && due.iter().all(on_its_way) {
             self.go_live(due.last().copied().unwrap_or_default());
         }
     }
@@ -187,7 +230,7 @@ impl Mailbox {
 
     fn start_drain(&mut self, session: Arc<Session>, asked: bool) -> Drain {
         self.epoch += 1;
-        self.phase = if asked { Phase::Draining { more: false } } else { Phase::Fresh };
+        self.phase = if asked { Phase::Draining(Tail::default()) } else { Phase::Fresh };
         self.missed = false;
         let on_it = self.in_flight.iter().filter(|entry| entry.session == session.id);
         self.carried = on_it.map(|entry| entry.receipt.message).collect();
@@ -199,6 +242,12 @@ impl Mailbox {
         self.phase = Phase::Live;
         self.carried = Vec::new();
         self.position = self.position.max(position);
+        // Older messages that the drain pushed after an early one may still be lost while the early one arrives.
+        let mut oldest_behind = MessageId(i64::MAX);
+        for entry in self.in_flight.iter_mut().rev() {
+            entry.early &= oldest_behind < entry.receipt.message;
+            oldest_behind = oldest_behind.min(entry.receipt.message);
+        }
     }
 }
 
@@ -220,12 +269,21 @@ mod tests {
 
     const ROOM: usize = 64;
 
-    fn opened() -> Mailbox {
+    fn session(id: u64, registered: bool) -> Arc<Session> {
+        let ticket = Ticket { registered, token_id: id.to_string().into() };
+        Arc::new(Session::new(id, UserId(7), ticket, Vec::new()))
+    }
+
+    fn mailbox(sockets: &[(u64, bool)]) -> Mailbox {
         let mut mailbox = Mailbox::default();
-        let ticket = Ticket { registered: true, token_id: "t".into() };
-        let drain = mailbox.add(Arc::new(Session::new(1, UserId(1), ticket, Vec::new())));
-        assert!(drain.is_some_and(|drain| !drain.asked), "a socket begins with a probe");
+        for (id, registered) in sockets {
+            mailbox.add(session(*id, *registered));
+        }
         mailbox
+    }
+
+    fn active(mailbox: &Mailbox) -> Option<u64> {
+        mailbox.active().map(|session| session.id)
     }
 
     fn direct(id: i64) -> Receipt {
@@ -241,14 +299,41 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_socket_of_a_user_gets_the_pushes_else_the_newest() {
+        assert_eq!(active(&mailbox(&[(1, false), (2, false)])), Some(2));
+        assert_eq!(active(&mailbox(&[(1, true), (2, true), (3, false)])), Some(2));
+        assert_eq!(active(&mailbox(&[])), None);
+    }
+
+    #[test]
+    fn a_socket_that_ends_unregisters_only_itself() {
+        let mut mailbox = mailbox(&[(1, true), (2, true)]);
+        assert!(mailbox.remove(&session(1, true)).is_none(), "an old socket's end disturbs nobody");
+        assert_eq!(active(&mailbox), Some(2));
+        assert!(mailbox.remove(&session(2, true)).is_none());
+        assert_eq!((active(&mailbox), mailbox.is_empty()), (None, true));
+    }
+
+    #[test]
+    fn a_muted_socket_gets_no_pushes_and_only_users_are_closed() {
+        let mut mailbox = mailbox(&[(1, false), (2, true), (3, true)]);
+        mailbox.revoke(Some(4001), &|ticket| &*ticket.token_id == "2");
+        assert_eq!(active(&mailbox), Some(2));
+        let endings: Vec<_> = mailbox.sessions().iter().map(|session| session.take(1).ending).collect();
+        assert_eq!(endings, [None, None, Some(Ending::Close(4001))]);
+        mailbox.revoke(None, &|_| false);
+        assert_eq!(active(&mailbox), None);
+    }
+
+    #[test]
     fn an_early_message_never_moves_the_cursor_past_older_ones_that_are_on_their_way() {
-        let mut mailbox = opened();
+        let mut mailbox = mailbox(&[(1, true)]);
         mailbox.push(&frame(1), direct(50), ROOM);
         assert!(mailbox.ask().is_some_and(|drain| drain.asked));
         for id in [10, 20, 50] {
             assert_eq!(mailbox.drain_push(&frame(1), direct(id), ROOM), Step::Done);
         }
-        assert!(mailbox.drain_end(MessageId(50)));
+        assert_eq!(mailbox.drain_end(MessageId(50), ROOM), None);
         let first = mailbox.confirm(1, 1);
         assert_eq!((first.direct, first.early), (None, ids(&[50])));
         let rest = mailbox.confirm(1, 3);
@@ -257,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_probe_makes_pushes_live_if_all_that_is_pending_is_on_its_way() {
-        let mut mailbox = opened();
+        let mut mailbox = mailbox(&[(1, true)]);
         mailbox.push(&frame(1), direct(5), ROOM);
         mailbox.probe_end(&ids(&[5]));
         mailbox.push(&frame(1), direct(6), ROOM);
@@ -266,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_message_that_found_no_room_keeps_pushes_early() {
-        let mut mailbox = opened();
+        let mut mailbox = mailbox(&[(1, true)]);
         mailbox.push(&frame(ROOM), direct(5), ROOM);
         mailbox.push(&frame(1), direct(6), ROOM);
         mailbox.active().unwrap().take(ROOM);

@@ -8,6 +8,8 @@ mod frame;
 mod mailbox;
 mod online;
 mod outbox;
+#[cfg(test)]
+mod simulation;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -144,7 +146,7 @@ impl Hub {
                 gone
             });
         }
-        session.release();
+        session.pass_room();
         self.start(drain);
     }
 
@@ -193,10 +195,10 @@ impl Hub {
         mailbox.drain_push(frame, receipt, self.outbox_bytes_max)
     }
 
-    /// Everything up to `position` has been pushed and the store showed nothing more. Returns whether the drain is over:
-    /// if a message was committed meanwhile, the store is to be read again.
-    pub fn drain_end(&self, drain: &Drain, position: MessageId) -> bool {
-        self.mailbox_of(drain).is_none_or(|mut mailbox| mailbox.drain_end(position))
+    /// Everything up to `position` has been pushed and the store showed nothing more. `None` if the drain is over; if too
+    /// much was committed meanwhile, the position after which the store is to be read again.
+    pub fn drain_end(&self, drain: &Drain, position: MessageId) -> Option<MessageId> {
+        self.mailbox_of(drain)?.drain_end(position, self.outbox_bytes_max)
     }
 
     /// A probe read `due`, all that is pending. If it is all on its way already, pushes are live from here on.
@@ -204,6 +206,11 @@ impl Hub {
         if let Some(mut mailbox) = self.mailbox_of(drain) {
             mailbox.probe_end(due);
         }
+    }
+
+    /// Whether a socket of `user` has ever answered a ping, as far as this process remembers.
+    pub fn answers(&self, user: UserId) -> bool {
+        self.users.get(&user).is_some_and(|mailbox| mailbox.answers())
     }
 
     /// The socket proved that it received its first `count` messages.
@@ -247,7 +254,11 @@ impl Hub {
     }
 
     fn mailbox_of(&self, drain: &Drain) -> Option<dashmap::mapref::one::RefMut<'_, UserId, Mailbox>> {
-        self.users.get_mut(&drain.user).filter(|mailbox| mailbox.epoch() == drain.epoch)
+        // The epoch alone would not do: it starts again when a person's last socket has gone.
+        let valid = |mailbox: &Mailbox| {
+            mailbox.epoch() == drain.epoch && mailbox.active().is_some_and(|active| active.id == drain.session.id)
+        };
+        self.users.get_mut(&drain.user).filter(|mailbox| valid(mailbox))
     }
 }
 

@@ -45,8 +45,10 @@ pub struct Session {
     queue: Mutex<Queue>,
     wake: Notify,
     room: Notify,
+    doubt: Notify,
     asked: AtomicBool,
     muted: AtomicBool,
+    answers: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +58,6 @@ struct Queue {
     transient_bytes: usize,
     pushed: u64,
     ending: Option<Ending>,
-    probe: bool,
     beat: bool,
 }
 
@@ -67,8 +68,8 @@ pub struct Burst {
     pub frames: Vec<Frame>,
     /// How many of them are messages, to be confirmed.
     pub messages: u64,
-    /// Write a ping at once and expect its pong soon: another socket waits for what this one holds.
-    pub probe: bool,
+    /// Bytes of all frames.
+    pub bytes: usize,
     /// A heartbeat is among the frames: write a ping with it.
     pub beat: bool,
     /// End the connection after the frames.
@@ -89,8 +90,10 @@ impl Session {
             queue: Mutex::new(Queue { frames, transient_bytes, ..Queue::default() }),
             wake,
             room: Notify::new(),
+            doubt: Notify::new(),
             asked: AtomicBool::new(false),
             muted: AtomicBool::new(false),
+            answers: AtomicBool::new(false),
         }
     }
 
@@ -124,12 +127,17 @@ impl Session {
     pub fn beat(&self, frame: Frame) {
         self.lock().beat = true;
         self.push_transient(frame);
+        self.wake.notify_one();
     }
 
-    /// Asks the connection task to prove that the peer lives.
-    pub(super) fn probe(&self) {
-        self.lock().probe = true;
-        self.wake.notify_one();
+    /// Asks the connection task to prove soon that the peer lives: another socket waits for what this one holds.
+    pub(super) fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+
+    /// Waits until another socket of the same person waits for what this one holds.
+    pub async fn doubted(&self) {
+        self.doubt.notified().await;
     }
 
     /// Ends the connection once what is queued has been written.
@@ -151,14 +159,9 @@ impl Session {
     /// Takes up to `bytes_max` bytes of frames (at least one frame).
     pub fn take(&self, bytes_max: usize) -> Burst {
         let mut queue = self.lock();
-        let mut burst = Burst {
-            probe: std::mem::take(&mut queue.probe),
-            beat: std::mem::take(&mut queue.beat),
-            ..Burst::default()
-        };
-        let mut bytes = 0;
+        let mut burst = Burst { beat: std::mem::take(&mut queue.beat), ..Burst::default() };
         while let Some((frame, message)) = queue.frames.pop_front() {
-            bytes += frame.len();
+            burst.bytes += frame.len();
             if message {
                 queue.message_bytes -= frame.len();
                 burst.messages += 1;
@@ -166,7 +169,7 @@ impl Session {
                 queue.transient_bytes -= frame.len();
             }
             burst.frames.push(frame);
-            if bytes >= bytes_max {
+            if burst.bytes >= bytes_max {
                 break;
             }
         }
@@ -185,9 +188,19 @@ impl Session {
         burst
     }
 
-    /// Lets a drain that waits for room find out that the socket is gone.
-    pub(super) fn release(&self) {
+    /// Wakes one of those who wait for room. A drain that has lost the socket passes on what woke it: another one, which
+    /// has not, may be waiting behind it.
+    pub fn pass_room(&self) {
         self.room.notify_one();
+    }
+
+    /// Takes note that the peer answers pings.
+    pub fn mark_answers(&self) {
+        self.answers.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn answers(&self) -> bool {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Whether the client has asked for what is pending, on this socket or just before it registered.
@@ -216,11 +229,62 @@ impl Session {
 mod tests {
     use super::*;
 
+    fn frame(length: usize) -> Frame {
+        Frame::text(&[&vec![b'x'; length]])
+    }
+
+    /// The greeting has 7 bytes and a header of 2.
+    fn session() -> Session {
+        let ticket = Ticket { registered: true, token_id: "t".into() };
+        Session::new(1, UserId(7), ticket, vec![Frame::text(&[b"welcome"])])
+    }
+
     #[tokio::test]
     async fn a_greeting_is_written_at_once() {
-        let ticket = Ticket { registered: true, token_id: "t".into() };
-        let session = Session::new(1, UserId(1), ticket, vec![Frame::text(&[b"welcome"])]);
+        let session = session();
         tokio::time::timeout(std::time::Duration::from_secs(1), session.woken()).await.expect("nothing else wakes it");
         assert_eq!(session.take(1024).frames.len(), 1);
+    }
+
+    #[test]
+    fn frames_leave_in_order_in_bursts_of_a_bounded_size() {
+        let session = session();
+        assert_eq!(session.push_message(&frame(3), 100), Some(1));
+        session.push_transient(frame(4));
+        assert_eq!(session.push_message(&frame(5), 100), Some(2));
+        let lengths = |burst: &Burst| burst.frames.iter().map(Frame::len).collect::<Vec<_>>();
+        let burst = session.take(10);
+        assert_eq!((lengths(&burst), burst.messages, burst.bytes), (vec![9, 5], 1, 14));
+        let burst = session.take(10);
+        assert_eq!((lengths(&burst), burst.messages, burst.bytes), (vec![6, 7], 1, 13));
+        assert!(session.take(10).frames.is_empty());
+    }
+
+    #[test]
+    fn the_queue_takes_no_more_than_its_bound_but_always_one_message() {
+        let session = session();
+        assert_eq!(session.push_message(&frame(100), 50), Some(1), "or it could never be sent");
+        assert_eq!(session.push_message(&frame(2), 50), None);
+        session.take(1000);
+        assert_eq!(session.push_message(&frame(2), 50), Some(2));
+    }
+
+    #[test]
+    fn heartbeats_that_nobody_takes_do_not_pile_up() {
+        let session = session();
+        let frame = frame(1024);
+        (0..1000).for_each(|_| session.beat(frame.clone()));
+        assert!(session.take(usize::MAX).bytes <= TRANSIENT_BYTES_MAX);
+        assert!(!session.take(usize::MAX).beat, "one burst is enough to see to it");
+    }
+
+    #[test]
+    fn the_connection_ends_after_what_is_queued() {
+        let session = session();
+        session.push_message(&frame(100), 1000);
+        session.end(Ending::Close(4001));
+        session.end(Ending::Drop);
+        assert_eq!(session.take(5).ending, None);
+        assert_eq!(session.take(100).ending, Some(Ending::Close(4001)), "the first ending counts");
     }
 }

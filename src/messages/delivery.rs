@@ -92,8 +92,11 @@ async fn run_drain(app: &App, drain: &Drain, readers: &Semaphore, position: &mut
         if !push_page(app, drain, page, readers, position).await? {
             return Ok(());
         }
-        if last && app.hub.drain_end(drain, *position) {
-            return Ok(());
+        if last {
+            match app.hub.drain_end(drain, *position) {
+                None => return Ok(()),
+                Some(on_from) => *position = on_from,
+            }
         }
     }
 }
@@ -152,7 +155,10 @@ async fn push(app: &App, drain: &Drain, due: &Due, body: &str) -> bool {
     loop {
         match app.hub.drain_push(drain, &frame, Receipt { message: due.id, stream }) {
             Step::Done => return true,
-            Step::Over => return false,
+            Step::Over => {
+                drain.session.pass_room();
+                return false;
+            }
             Step::Full => drain.session.room().await,
         }
     }

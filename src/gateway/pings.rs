@@ -1,0 +1,402 @@
+//! What one socket's pings and pongs prove (decision 26). Pure: times come in, decisions go out.
+//!
+//! Numbers count the messages of this socket. A ping carries the number that was written before it; its pong confirms
+//! them. At most one ping is on its way, and at most [`WINDOW_BYTES`] are unconfirmed: what a slow reader would get twice
+//! after a broken connection is bounded by that, and so is the time that a pong may take.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Pings of one socket are at least this far apart: bursts in between are confirmed together.
+const PING_GAP: Duration = Duration::from_millis(100);
+/// A peer that has not answered its first ping for this long never will: what is written to it counts as received.
+const MUTE_AFTER: Duration = Duration::from_secs(5);
+/// The same when other sockets of this person do answer, so that a broken network is more likely.
+const MUTE_AFTER_OTHERS_ANSWERED: Duration = Duration::from_mins(1);
+/// A peer that says goodbye with its first ping unanswered for this long has chosen not to answer it.
+const MUTE_AT_GOODBYE: Duration = Duration::from_secs(1);
+/// How long a socket may take to prove that it lives while another one of its user waits for what it holds.
+pub const DOUBT: Duration = Duration::from_secs(3);
+/// Bytes written beyond the latest confirmation; past it the socket waits for its pong.
+const WINDOW_BYTES: u64 = 256 * 1024;
+/// The slowest reader that is waited for, beside the time that a silent one gets.
+const BYTES_PER_SECOND_MIN: u64 = 8 * 1024;
+
+/// How a peer treats pings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    /// It has not answered one yet.
+    Unknown,
+    /// It answers.
+    Answers,
+    /// It has proved not to answer.
+    Mute,
+}
+
+/// A ping without its pong.
+#[derive(Clone, Copy, Debug)]
+struct Outstanding {
+    number: u64,
+    bytes: u64,
+    sent: Instant,
+}
+
+/// What the timer found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Fine,
+    /// A pong that had to come did not: drop the socket.
+    Gone,
+}
+
+/// The state of one socket's pings.
+#[derive(Debug)]
+pub struct Pings {
+    peer: Peer,
+    /// Messages and bytes written so far.
+    written: u64,
+    written_bytes: u64,
+    /// Messages and bytes that are confirmed, or count as received.
+    confirmed: u64,
+    confirmed_bytes: u64,
+    outstanding: Option<Outstanding>,
+    /// When the latest ping was sent.
+    last: Option<Instant>,
+    /// A ping is due although nothing is unconfirmed.
+    wanted: bool,
+    /// A pong is expected by then.
+    deadline: Option<Instant>,
+    /// A first ping without an answer for this long makes the peer mute.
+    mute_after: Duration,
+    /// How long a peer that answers may take to do so.
+    pong_timeout: Duration,
+}
+
+impl Pings {
+    /// A socket to which nothing was written yet.
+    pub const fn new(pong_timeout: Duration) -> Self {
+        Self {
+            peer: Peer::Unknown,
+            written: 0,
+            written_bytes: 0,
+            confirmed: 0,
+            confirmed_bytes: 0,
+            outstanding: None,
+            last: None,
+            wanted: true,
+            deadline: None,
+            mute_after: MUTE_AFTER,
+            pong_timeout,
+        }
+    }
+
+    /// Takes note of a burst. Returns the count of messages that are received by being written, if that is news.
+    pub fn wrote(&mut self, messages: u64, bytes: usize, now: Instant) -> Option<u64> {
+        self.written += messages;
+        self.written_bytes += bytes as u64;
+        if self.peer == Peer::Mute {
+            return self.count_as_received();
+        }
+        if self.peer == Peer::Answers && !self.window_open() {
+            self.expect_by(now + self.pong_timeout + slowly(self.unconfirmed_bytes()));
+        }
+        None
+    }
+
+    /// A heartbeat goes out: a peer that answers has to answer now.
+    pub fn beat(&mut self, now: Instant) {
+        match self.peer {
+            Peer::Answers => self.expect_by(now + self.pong_timeout + slowly(self.unconfirmed_bytes())),
+            // Perhaps it has learnt to answer.
+            Peer::Mute => self.outstanding = None,
+            Peer::Unknown => return,
+        }
+        self.wanted = true;
+    }
+
+    /// Another socket waits for what this one holds: prove soon that the peer lives.
+    pub fn doubt(&mut self, now: Instant) {
+        if self.peer != Peer::Mute {
+            self.expect_by(now + DOUBT);
+            self.wanted = true;
+        }
+    }
+
+    /// Whether more may be written before a pong comes.
+    pub const fn window_open(&self) -> bool {
+        matches!(self.peer, Peer::Mute) || self.unconfirmed_bytes() < WINDOW_BYTES
+    }
+
+    /// The number of the ping that is to be written now, if one is.
+    pub fn next_ping(&mut self, now: Instant) -> Option<u64> {
+        if self.ping_at(now).is_none_or(|at| at > now) {
+            return None;
+        }
+        self.outstanding = Some(Outstanding { number: self.written, bytes: self.written_bytes, sent: now });
+        self.last = Some(now);
+        self.wanted = false;
+        Some(self.written)
+    }
+
+    /// When a ping is to be written, if there is something to learn from it.
+    fn ping_at(&self, now: Instant) -> Option<Instant> {
+        let unconfirmed = self.written > self.confirmed || !self.window_open();
+        let learn = self.wanted || (unconfirmed && self.peer != Peer::Mute);
+        if !learn || self.outstanding.is_some() {
+            return None;
+        }
+        match self.last {
+            Some(last) if self.window_open() => Some(last + PING_GAP),
+            _ => Some(now),
+        }
+    }
+
+    /// Takes a pong's payload. Returns the count of messages that it confirms, if that is news.
+    pub fn pong(&mut self, payload: &[u8]) -> Option<u64> {
+        let number = u64::from_be_bytes(payload.try_into().ok()?);
+        if number > self.written {
+            return None;
+        }
+        self.peer = Peer::Answers;
+        if let Some(answered) = self.outstanding.filter(|ping| number >= ping.number) {
+            self.outstanding = None;
+            self.deadline = None;
+            self.confirmed_bytes = self.confirmed_bytes.max(answered.bytes);
+        }
+        let news = number > self.confirmed;
+        self.confirmed = self.confirmed.max(number);
+        news.then_some(number)
+    }
+
+    /// Whether the peer has ever answered a ping.
+    pub fn answers(&self) -> bool {
+        self.peer == Peer::Answers
+    }
+
+    /// When [`Self::on_timer`] must be called; idle sockets have no timer.
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        [self.ping_at(now), self.deadline, self.mute_at()].into_iter().flatten().min()
+    }
+
+    /// When an unanswered first ping makes the peer mute.
+    fn mute_at(&self) -> Option<Instant> {
+        let first = self.outstanding.filter(|_| self.peer == Peer::Unknown)?;
+        Some(first.sent + self.mute_after)
+    }
+
+    /// Decides what the passing of time decides. Returns the count of messages that are received by being written, if
+    /// that is news.
+    pub fn on_timer(&mut self, now: Instant, others_answer: impl FnOnce() -> bool) -> (Verdict, Option<u64>) {
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            return (Verdict::Gone, None);
+        }
+        if self.mute_at().is_none_or(|at| now < at) {
+            return (Verdict::Fine, None);
+        }
+        if self.mute_after < MUTE_AFTER_OTHERS_ANSWERED && others_answer() {
+            self.mute_after = MUTE_AFTER_OTHERS_ANSWERED;
+            return (Verdict::Fine, None);
+        }
+        self.peer = Peer::Mute;
+        self.outstanding = None;
+        self.wanted = false;
+        (Verdict::Fine, self.count_as_received())
+    }
+
+    /// The connection is over. Returns the count of messages that a peer which never answered has received all the same:
+    /// if it said goodbye, it had the time to answer. If the network broke, they stay pending: better twice than never.
+    pub fn end(&mut self, goodbye: bool, now: Instant, others_answer: bool) -> Option<u64> {
+        let chose_not_to = self.peer == Peer::Unknown
+            && goodbye
+            && !others_answer
+            && self.outstanding.is_some_and(|ping| now >= ping.sent + MUTE_AT_GOODBYE);
+        if chose_not_to || self.peer == Peer::Mute { self.count_as_received() } else { None }
+    }
+
+    const fn count_as_received(&mut self) -> Option<u64> {
+        let news = self.written > self.confirmed;
+        self.confirmed = self.written;
+        self.confirmed_bytes = self.written_bytes;
+        if news { Some(self.written) } else { None }
+    }
+
+    const fn unconfirmed_bytes(&self) -> u64 {
+        self.written_bytes - self.confirmed_bytes
+    }
+
+    fn expect_by(&mut self, deadline: Instant) {
+        self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+    }
+}
+
+/// The time that the slowest reader worth waiting for takes for so many bytes.
+pub const fn slowly(bytes: u64) -> Duration {
+    Duration::from_millis(bytes * 1000 / BYTES_PER_SECOND_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(20);
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A socket whose greeting, a ping with it, was written at the returned time.
+    fn opened() -> (Pings, Instant) {
+        let (mut pings, now) = (Pings::new(TIMEOUT), Instant::now());
+        assert_eq!(pings.wrote(0, 5000, now), None);
+        assert_eq!(pings.next_ping(now), Some(0), "the first ping comes with the greeting");
+        (pings, now)
+    }
+
+    /// The same, and the peer has answered.
+    fn answering() -> (Pings, Instant) {
+        let (mut pings, now) = opened();
+        assert_eq!(pings.pong(&0_u64.to_be_bytes()), None);
+        (pings, now)
+    }
+
+    fn fire(pings: &mut Pings, now: Instant) -> (Verdict, Option<u64>) {
+        pings.on_timer(now, || false)
+    }
+
+    #[test]
+    fn a_pong_confirms_what_was_written_before_its_ping() {
+        let (mut pings, start) = answering();
+        let now = start + PING_GAP;
+        pings.wrote(3, 300, now);
+        let ping = pings.next_ping(now).unwrap();
+        pings.wrote(2, 200, now);
+        assert_eq!(pings.next_ping(now + TIMEOUT), None, "one ping at a time");
+        assert_eq!(pings.pong(&ping.to_be_bytes()), Some(3));
+        assert_eq!(pings.pong(&ping.to_be_bytes()), None, "once");
+        assert_eq!(pings.due(now), Some(now + PING_GAP), "the rest gets a ping of its own");
+        assert_eq!(pings.next_ping(now + PING_GAP), Some(5));
+    }
+
+    #[test]
+    fn an_idle_socket_has_no_timer() {
+        let (pings, now) = answering();
+        assert_eq!(pings.due(now), None);
+    }
+
+    #[test]
+    fn pongs_that_nobody_asked_for_confirm_nothing_that_was_not_written() {
+        let (mut pings, now) = opened();
+        for payload in [&b""[..], b"abc", &u64::MAX.to_be_bytes(), &1_u64.to_be_bytes()] {
+            assert_eq!(pings.pong(payload), None);
+            assert!(!pings.answers());
+        }
+        pings.wrote(1, 100, now);
+        assert_eq!(pings.pong(&1_u64.to_be_bytes()), Some(1), "the peer can only harm itself");
+    }
+
+    #[test]
+    fn a_heartbeat_just_after_a_ping_does_not_drop_a_healthy_socket() {
+        let (mut pings, start) = answering();
+        let now = start + PING_GAP / 2;
+        pings.beat(now);
+        assert_eq!(pings.next_ping(now), None, "too soon after the last one");
+        let due = pings.due(now).unwrap();
+        assert_eq!(due, start + PING_GAP, "so the timer sends it");
+        assert_eq!(fire(&mut pings, due), (Verdict::Fine, None));
+        let ping = pings.next_ping(due).unwrap();
+        pings.pong(&ping.to_be_bytes());
+        assert_eq!(pings.due(due), None, "nothing is expected any more");
+    }
+
+    #[test]
+    fn an_idle_peer_that_vanished_is_found_by_the_heartbeat() {
+        let (mut pings, start) = answering();
+        let now = start + TIMEOUT;
+        pings.beat(now);
+        assert!(pings.next_ping(now).is_some());
+        assert_eq!(pings.due(now), Some(now + TIMEOUT));
+        assert_eq!(fire(&mut pings, now + TIMEOUT - MS).0, Verdict::Fine);
+        assert_eq!(fire(&mut pings, now + TIMEOUT).0, Verdict::Gone);
+    }
+
+    #[test]
+    fn later_heartbeats_do_not_put_the_end_off() {
+        let (mut pings, start) = answering();
+        pings.beat(start);
+        pings.beat(start + TIMEOUT / 2);
+        assert_eq!(fire(&mut pings, start + TIMEOUT).0, Verdict::Gone);
+    }
+
+    #[test]
+    fn what_a_mute_peer_gets_counts_as_received_once_it_is_written() {
+        let (mut pings, start) = opened();
+        pings.wrote(4, 400, start);
+        assert_eq!(pings.due(start), Some(start + MUTE_AFTER));
+        assert_eq!(fire(&mut pings, start + MUTE_AFTER), (Verdict::Fine, Some(4)));
+        for count in 5..20 {
+            assert_eq!(pings.wrote(1, 1_000_000, start + MUTE_AFTER), Some(count), "each one, not only the first");
+            assert!(pings.window_open());
+        }
+        pings.beat(start + TIMEOUT);
+        pings.doubt(start + TIMEOUT);
+        assert!(pings.next_ping(start + TIMEOUT).is_some(), "it may learn to answer");
+        assert_eq!(pings.due(start + TIMEOUT), None, "but nothing is expected");
+    }
+
+    #[test]
+    fn a_late_first_pong_makes_a_mute_peer_answer() {
+        let (mut pings, start) = opened();
+        fire(&mut pings, start + MUTE_AFTER);
+        assert_eq!(pings.pong(&0_u64.to_be_bytes()), None);
+        assert_eq!(pings.wrote(1, 100, start + MUTE_AFTER), None, "now it has to prove what it gets");
+    }
+
+    #[test]
+    fn a_peer_whose_other_sockets_answer_is_not_soon_taken_for_mute() {
+        let (mut pings, start) = opened();
+        pings.wrote(1, 100, start);
+        assert_eq!(pings.on_timer(start + MUTE_AFTER, || true), (Verdict::Fine, None));
+        assert_eq!(pings.due(start), Some(start + MUTE_AFTER_OTHERS_ANSWERED));
+        assert_eq!(pings.on_timer(start + MUTE_AFTER_OTHERS_ANSWERED, || true), (Verdict::Fine, Some(1)));
+    }
+
+    #[test]
+    fn doubt_ends_a_socket_that_does_not_answer_soon() {
+        for (mut pings, start) in [opened(), answering()] {
+            let now = start + PING_GAP;
+            pings.wrote(1, 100, now);
+            pings.doubt(now);
+            pings.doubt(now + DOUBT / 2);
+            assert_eq!(fire(&mut pings, now + DOUBT).0, Verdict::Gone);
+            assert_eq!(pings.end(false, now + DOUBT, false), None, "and what it holds stays pending");
+        }
+    }
+
+    #[test]
+    fn a_network_that_broke_before_the_first_pong_confirms_nothing() {
+        let (mut pings, start) = opened();
+        pings.wrote(1, 100, start);
+        assert_eq!(pings.end(false, start + MUTE_AFTER / 2, false), None);
+    }
+
+    #[test]
+    fn a_peer_that_says_goodbye_without_an_answer_had_the_time_to_give_one() {
+        let (mut pings, start) = opened();
+        pings.wrote(1, 100, start);
+        assert_eq!(pings.end(true, start + MUTE_AT_GOODBYE - MS, false), None, "unless it closed at once");
+        assert_eq!(pings.end(true, start + MUTE_AT_GOODBYE, true), None, "or its other sockets answer");
+        assert_eq!(pings.end(true, start + MUTE_AT_GOODBYE, false), Some(1));
+    }
+
+    #[test]
+    fn a_slow_reader_gets_a_window_at_a_time() {
+        let (mut pings, start) = answering();
+        let now = start + MS;
+        pings.wrote(1, 300 * 1024, now);
+        assert!(!pings.window_open());
+        let ping = pings.next_ping(now).expect("a full window does not wait for the gap between pings");
+        assert_eq!(pings.due(now), Some(now + TIMEOUT + slowly(300 * 1024)), "a large frame may take its time");
+        assert_eq!(pings.pong(&ping.to_be_bytes()), Some(1));
+        assert!(pings.window_open());
+        assert_eq!(pings.due(now), None);
+    }
+}
