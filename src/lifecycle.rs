@@ -25,6 +25,8 @@ use crate::{accounts, friends, gateway, groups, http, router, visitors};
 const BACKLOG: u32 = 4096;
 /// How long a stop waits for running requests and accepted messages.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a stop waits for the store.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// A server that is listening.
 #[derive(Debug)]
@@ -79,7 +81,14 @@ impl Server {
         if tokio::time::timeout(GRACE, self.app.tasks.wait()).await.is_err() {
             warn!("some requests did not end in time and were dropped; none of them was acknowledged");
         }
-        self.app.db.close().await;
+        // Pongs came until the last socket was dropped. What cannot be written now is pushed again after the start.
+        let end = async {
+            let _ = messages::receipts::flush(&self.app).await;
+            self.app.db.close().await;
+        };
+        if tokio::time::timeout(CLOSE_GRACE, end).await.is_err() {
+            warn!("the store did not close in time; everything acknowledged is in it");
+        }
     }
 }
 

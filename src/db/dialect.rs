@@ -11,6 +11,14 @@ pub fn on_conflict_update(engine: Engine, key: &str, columns: &[&str]) -> String
     }
 }
 
+/// The tail of an upsert on the unique column `key` that takes the new value of `column` if it is greater.
+pub fn on_conflict_raise(engine: Engine, key: &str, column: &str) -> String {
+    match engine {
+        Engine::MySql => format!(" ON DUPLICATE KEY UPDATE {column} = GREATEST({column}, VALUES({column}))"),
+        Engine::Sqlite => format!(" ON CONFLICT ({key}) DO UPDATE SET {column} = MAX({column}, excluded.{column})"),
+    }
+}
+
 /// The tail of an insert that does nothing when the unique columns `key` hold the row already.
 pub fn on_conflict_ignore(engine: Engine, key: &str) -> String {
     let first = key.split(',').next().unwrap_or(key).trim();

@@ -2,14 +2,16 @@
 //! being synced. No timer: an idle server commits at once.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::model::{Address, NewMessage};
-use super::post::Post;
+use super::post::{Post, fitting};
 use super::store;
 use crate::app::App;
 use crate::db::sql::ROWS_MAX;
@@ -22,6 +24,10 @@ use crate::ids::{GroupId, UserId};
 const QUEUE_MAX: usize = 4096;
 /// Messages in one transaction.
 const BATCH_MAX: usize = 512;
+/// Bytes of bodies in one transaction (one body at least).
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long a commit may take: a database that vanished without a word must not hold up what comes after it.
+const COMMIT_MAX: Duration = Duration::from_secs(10);
 /// How long a sender waits for a place in the queue.
 const QUEUE_WAIT: Duration = Duration::from_secs(5);
 
@@ -77,20 +83,32 @@ pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Job>) {
         if taken == 0 {
             return;
         }
-        let (replies, batch) = split(&mut jobs);
-        let outcome = commit(&app, batch).await;
-        if let Err(cause) = &outcome {
-            warn!(%cause, messages = replies.len(), "a batch of messages could not be stored; their senders were told");
+        while !jobs.is_empty() {
+            let fit = fitting(jobs.iter().map(|job| &job.message), BATCH_BYTES_MAX);
+            let (replies, batch) = split(jobs.drain(..fit));
+            let outcome = guarded(commit(&app, batch)).await;
+            if let Err(cause) = &outcome {
+                warn!(%cause, messages = replies.len(), "a batch of messages could not be stored; their senders were told");
+            }
+            answer(replies, outcome);
         }
-        answer(replies, outcome);
+    }
+}
+
+/// Whatever becomes of one batch, the next one gets its turn.
+async fn guarded<T>(commit: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(COMMIT_MAX, AssertUnwindSafe(commit).catch_unwind()).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(AppError::internal("a commit panicked")),
+        Err(late) => Err(AppError::unavailable(late)),
     }
 }
 
 type Reply = oneshot::Sender<Result<()>>;
 type Batch = Vec<(NewMessage, bool)>;
 
-fn split(jobs: &mut Vec<Job>) -> (Vec<Reply>, Batch) {
-    jobs.drain(..).map(|job| (job.reply, (job.message, job.first_only))).unzip()
+fn split(jobs: impl Iterator<Item = Job>) -> (Vec<Reply>, Batch) {
+    jobs.map(|job| (job.reply, (job.message, job.first_only))).unzip()
 }
 
 /// Tells each sender its own refusal, or the failure of the whole batch. A sender that has gone is not missed.

@@ -19,6 +19,9 @@ use crate::groups::service as groups;
 use crate::hub::{Receipt, Stream};
 use crate::ids::{GroupId, MessageId, UserId};
 
+/// Bytes of bodies in one insert (one body at least): MySQL bounds its packets.
+const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
+
 /// An open posting transaction. Dropped without [`Post::commit`], it leaves nothing behind.
 ///
 /// Run it to its end even if the client goes away: begin it inside [`App::detached`].
@@ -120,7 +123,11 @@ impl<'a> Post<'a> {
     pub(super) async fn store_all(&mut self, messages: Vec<(NewMessage, Option<Place>)>) -> Result<()> {
         let conn = &mut self.tx.conn();
         let mut ids = Vec::with_capacity(messages.len());
-        for chunk in messages.chunks(ROWS_MAX) {
+        let mut rest = messages.as_slice();
+        while !rest.is_empty() {
+            let chunk;
+            (chunk, rest) =
+                rest.split_at(fitting(rest.iter().map(|(message, _)| message), STATEMENT_BYTES_MAX).min(ROWS_MAX));
             let rows: Vec<_> =
                 chunk.iter().map(|(message, room)| (message, room.as_ref().map(|(_, seq)| *seq))).collect();
             let first = store::insert(conn, &rows).await?;
@@ -151,6 +158,16 @@ impl<'a> Post<'a> {
         }
         Ok(())
     }
+}
+
+/// How many of the first messages have `bytes_max` bytes together; one at least.
+pub(super) fn fitting<'m>(messages: impl Iterator<Item = &'m NewMessage>, bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    let fit = messages.take_while(|message| {
+        bytes += message.body.len();
+        bytes <= bytes_max
+    });
+    fit.count().max(1)
 }
 
 /// Hands a committed message to the sockets of its recipients.

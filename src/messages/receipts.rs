@@ -13,12 +13,14 @@ use tracing::warn;
 use super::store;
 use crate::app::App;
 use crate::db::sql::ROWS_MAX;
-use crate::error::Result;
+use crate::error::{AppError, Result};
 use crate::hub::Confirmed;
 use crate::ids::{MessageId, SubscriptionId, UserId};
 
 /// How long confirmations gather before they are written.
 const GATHER: Duration = Duration::from_millis(100);
+/// How long a write may take: a database that vanished without a word must not hold up what comes after it.
+const WRITE_MAX: Duration = Duration::from_secs(10);
 /// Rest after the store refused them.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -76,8 +78,8 @@ impl Receipts {
         }
     }
 
-    fn take(&self) -> Pending {
-        std::mem::take(&mut self.lock())
+    fn take(&self) -> Taken<'_> {
+        Taken { receipts: self, pending: Some(std::mem::take(&mut self.lock())) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Pending> {
@@ -85,38 +87,52 @@ impl Receipts {
     }
 }
 
-/// Writes confirmations as they come, until the server stops; then once more.
+/// Confirmations on their way to the store; they go back if they do not get there, also when the writer is dropped.
+struct Taken<'a> {
+    receipts: &'a Receipts,
+    pending: Option<Pending>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(pending) = self.pending.take().filter(|pending| !pending.is_empty()) {
+            self.receipts.lock().merge(pending);
+            self.receipts.wake.notify_one();
+        }
+    }
+}
+
+/// Writes confirmations as they come, until the server stops. A stop calls [`flush`] once all connections have ended.
 pub async fn run(app: Arc<App>) {
     loop {
         tokio::select! {
             () = app.messages.receipts.wake.notified() => {}
-            () = app.stop.cancelled() => break,
+            () = app.stop.cancelled() => return,
         }
         tokio::select! {
             () = tokio::time::sleep(GATHER) => {}
-            () = app.stop.cancelled() => break,
+            () = app.stop.cancelled() => return,
         }
         if flush(&app).await.is_err() {
             tokio::time::sleep(RETRY).await;
-            app.messages.receipts.wake.notify_one();
         }
     }
-    // The error was logged; what could not be written is pushed again after the start.
-    let _ = flush(&app).await;
 }
 
 /// Writes what has been confirmed so far. What could not be written is kept.
 pub async fn flush(app: &App) -> Result<()> {
     let receipts = &app.messages.receipts;
     let _writing = receipts.writing.lock().await;
-    let pending = receipts.take();
-    if pending.is_empty() {
-        return Ok(());
-    }
-    let written = write(app, &pending).await;
-    if let Err(cause) = &written {
-        warn!(%cause, "confirmations could not be stored; they are kept and tried again");
-        receipts.lock().merge(pending);
+    let mut taken = receipts.take();
+    let pending = taken.pending.as_ref().filter(|pending| !pending.is_empty());
+    let Some(pending) = pending else { return Ok(()) };
+    let written = match tokio::time::timeout(WRITE_MAX, write(app, pending)).await {
+        Ok(written) => written,
+        Err(late) => Err(AppError::unavailable(late)),
+    };
+    match &written {
+        Ok(()) => taken.pending = None,
+        Err(cause) => warn!(%cause, "confirmations could not be stored; they are kept and tried again"),
     }
     written
 }

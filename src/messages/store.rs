@@ -109,9 +109,9 @@ pub async fn list_bodies(conn: &mut Conn<'_>, ids: &[MessageId]) -> Result<Vec<(
     })
 }
 
-/// Moves the cursors of up to [`ROWS_MAX`] people.
+/// Moves the cursors of up to [`ROWS_MAX`] people, never back.
 pub async fn upsert_inbox_cursors(conn: &mut Conn<'_>, cursors: &[(UserId, MessageId)]) -> Result<()> {
-    let tail = dialect::on_conflict_update(conn.engine(), "user_id", &["delivered_id"]);
+    let tail = dialect::on_conflict_raise(conn.engine(), "user_id", "delivered_id");
     let sql = Sql::rows("INSERT INTO inboxes (user_id, delivered_id) VALUES ", "(?,?)", cursors.len(), &tail);
     execute_with!(conn, sql.clone(), q => {
         for (user, id) in cursors {
