@@ -47,11 +47,11 @@ pub enum Conn<'c> {
     Sqlite(&'c mut SqliteConnection),
 }
 
-/// A pooled connection for reading.
-pub enum Reader {
-    /// From the MySQL pool.
+/// A pooled connection without a transaction.
+pub enum Lent {
+    /// Of the MySQL pool.
     MySql(PoolConnection<MySql>),
-    /// From the SQLite readers.
+    /// Of the SQLite readers, or the SQLite writer.
     Sqlite(PoolConnection<Sqlite>),
 }
 
@@ -65,10 +65,10 @@ pub enum Tx {
 
 impl Db {
     /// Lends a connection for reading.
-    pub async fn read(&self) -> Result<Reader> {
+    pub async fn read(&self) -> Result<Lent> {
         Ok(match self {
-            Self::MySql(pool) => Reader::MySql(pool.acquire().await?),
-            Self::Sqlite { readers, .. } => Reader::Sqlite(readers.acquire().await?),
+            Self::MySql(pool) => Lent::MySql(pool.acquire().await?),
+            Self::Sqlite { readers, .. } => Lent::Sqlite(readers.acquire().await?),
         })
     }
 
@@ -77,6 +77,14 @@ impl Db {
         Ok(match self {
             Self::MySql(pool) => Tx::MySql(pool.begin().await?),
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+        })
+    }
+
+    /// Lends a connection for one statement that writes and is durable by itself: no transaction to begin and commit.
+    pub async fn write_one(&self) -> Result<Lent> {
+        Ok(match self {
+            Self::MySql(pool) => Lent::MySql(pool.acquire().await?),
+            Self::Sqlite { writer, .. } => Lent::Sqlite(writer.acquire().await?),
         })
     }
 
@@ -100,7 +108,7 @@ impl Db {
     }
 }
 
-impl Reader {
+impl Lent {
     /// The connection, as store functions take it.
     pub fn conn(&mut self) -> Conn<'_> {
         match self {

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::model::{Address, NewMessage};
-use super::post::{Post, fitting};
+use super::post::{self, Post, fitting};
 use super::store;
 use crate::app::App;
 use crate::db::sql::ROWS_MAX;
@@ -133,8 +133,13 @@ fn answer(replies: Vec<Reply>, outcome: Result<Vec<Option<AppError>>>) {
     }
 }
 
-/// Stores a batch in one transaction. `Some` for each message that a rule refused.
+/// Stores a batch, all of it or nothing. `Some` for each message that a rule refused.
 async fn commit(app: &App, batch: Batch) -> Result<Vec<Option<AppError>>> {
+    if batch.len() <= ROWS_MAX && batch.iter().all(|(message, first_only)| !first_only && is_plain(app, message)) {
+        let refusals = batch.iter().map(|_| None).collect();
+        post::store_at_once(app, batch.into_iter().map(|(message, _)| message).collect()).await?;
+        return Ok(refusals);
+    }
     let mut post = Post::begin(app).await?;
     let rooms = reserve_all(app, &mut post, &batch).await?;
     let fresh = fresh_contacts(app, &mut post, &batch).await?;
@@ -173,6 +178,11 @@ async fn commit(app: &App, batch: Batch) -> Result<Vec<Option<AppError>>> {
         app.messages.contacts.insert(pair, ());
     }
     Ok(refusals)
+}
+
+/// Whether a message is one row and nothing else: to one person, to whom its sender has written before.
+fn is_plain(app: &App, message: &NewMessage) -> bool {
+    matches!(message.address, Address::User(to) if app.messages.contacts.get(&(message.sender, to)).is_some())
 }
 
 type Rooms = HashMap<GroupId, Option<(Reserved, Arc<Room>)>>;
