@@ -8,6 +8,7 @@ pub mod handlers;
 pub mod model;
 pub mod passwords;
 pub mod service;
+mod sessions;
 mod store;
 pub mod tokens;
 

@@ -1,0 +1,234 @@
+//! Live tokens: one a user and role, issued, handed out again, checked and ended; and the cache that every request asks.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::model::{Account, AccountRow, Role, SessionRow, User};
+use super::store;
+use super::tokens::Claims;
+use crate::app::{App, Shared};
+use crate::clock::{DAY_MS, MINUTE_MS};
+use crate::error::{AppError, Result};
+use crate::ids::{self, UserId};
+
+/// Users kept in memory with their live tokens: what every request needs. Bounded in bytes, because people choose how long
+/// their settings are.
+const CACHED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Users that are expected to fit.
+const CACHED_USERS: usize = 100_000;
+/// What a user takes beside its texts: the row, two sessions, the cache's own bookkeeping.
+const CACHED_USER_BYTES: usize = 600;
+/// How long they are believed: what was changed past this server, by hand or by another one, is seen after this.
+const CACHED_USER_MS: i64 = MINUTE_MS / 2;
+/// Close code for a user's sockets whose token was replaced; the client then shows its own dialog (decision 12).
+pub const CLOSE_SUPERSEDED: u16 = 4001;
+
+/// The refusal of a login to an account that is not there or not enabled.
+pub const NO_ACCOUNT: AppError = AppError::refused("账号不存在或者被禁用");
+
+/// Users kept in memory with their live tokens; the store has the truth.
+#[derive(Debug)]
+pub struct Known(Cache<UserId, Arc<Entry>, ByBytes>);
+
+impl Known {
+    /// Nobody yet.
+    pub fn new() -> Self {
+        Self(Cache::with_weighter(CACHED_USERS, CACHED_BYTES_MAX, ByBytes))
+    }
+}
+
+/// A user and the tokens that are live.
+#[derive(Debug)]
+struct Entry {
+    user: Arc<User>,
+    sessions: Vec<SessionRow>,
+    loaded_at: i64,
+}
+
+/// How much memory a cached user takes.
+#[derive(Clone, Debug)]
+struct ByBytes;
+
+impl Weighter<UserId, Arc<Entry>> for ByBytes {
+    fn weight(&self, _: &UserId, entry: &Arc<Entry>) -> u64 {
+        let User { nickname, avatar, userset, .. } = entry.user.as_ref();
+        (CACHED_USER_BYTES + nickname.len() + avatar.len() + userset.len()) as u64
+    }
+}
+
+/// Somebody with a live token.
+#[derive(Clone, Debug)]
+pub struct Bearer {
+    /// The row, at most as old as its last change.
+    pub user: Arc<User>,
+    /// How the token lets them act.
+    pub role: Role,
+    /// The token's `jti`.
+    pub token_id: String,
+}
+
+/// Why a token does not open a door; HTTP and `/ws` word it differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// Not ours, expired, superseded or revoked.
+    Token,
+    /// The user's row is gone.
+    Missing,
+    /// The user was disabled.
+    Disabled,
+}
+
+/// Issues a token of `role` and makes it the only live one of its role (decision 11). When a user token is replaced, the
+/// sockets that carry the old one are closed.
+pub async fn open_session(app: &Shared, user: UserId, role: Role, ip: IpAddr) -> Result<Account> {
+    start_session(app, user, role, ip, |_| Ok(false)).await
+}
+
+/// How a guest comes by its token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resumed {
+    /// It is the same one as before.
+    Again,
+    /// It is issued now.
+    Anew,
+}
+
+/// Hands the live guest token out again, or issues one if there is none (decision 14). `admit` hears which, and may refuse.
+pub async fn resume_guest(
+    app: &Shared,
+    guest: UserId,
+    ip: IpAddr,
+    admit: impl FnOnce(Resumed) -> Result<()> + Send + 'static,
+) -> Result<Account> {
+    let keep = |live| {
+        admit(if live { Resumed::Again } else { Resumed::Anew })?;
+        Ok(live)
+    };
+    start_session(app, guest, Role::Visitor, ip, keep).await
+}
+
+/// `keep` hears whether a token of this role is live, and says whether that one is to be handed out again.
+async fn start_session(
+    app: &Shared,
+    user: UserId,
+    role: Role,
+    ip: IpAddr,
+    keep: impl FnOnce(bool) -> Result<bool> + Send + 'static,
+) -> Result<Account> {
+    let own = app.clone();
+    app.detached(async move {
+        let now_ms = own.clock.now_ms();
+        let mut tx = own.db.begin().await?;
+        // This locks the row, so that parallel logins of one user take turns and those of one guest share a token.
+        store::update_last_login(&mut tx.conn(), user, &ip.to_string(), now_ms).await?;
+        let row = store::find_account(&mut tx.conn(), user).await?.ok_or(NO_ACCOUNT)?;
+        let sessions = store::list_sessions(&mut tx.conn(), user).await?;
+        let before = sessions.into_iter().find(|session| session.role == role.as_str());
+        let kept = keep(before.as_ref().is_some_and(|session| session.expires_at > now_ms))?;
+        let (session, replaced) = match before {
+            Some(session) if kept => (session, None),
+            before => (new_session(&own, role, now_ms), before),
+        };
+        if !kept {
+            store::upsert_session(&mut tx.conn(), user, &session).await?;
+        }
+        tx.commit().await?;
+        forget(&own, user);
+        if let (Role::User, Some(replaced)) = (role, replaced) {
+            own.hub.revoke(user, Some(CLOSE_SUPERSEDED), &|ticket| *ticket.token_id != *replaced.token_id);
+        }
+        account(&own, row, role, &session)
+    })
+    .await
+}
+
+fn new_session(app: &App, role: Role, now_ms: i64) -> SessionRow {
+    SessionRow {
+        role: role.into(),
+        token_id: ids::uuid(),
+        issued_at: now_ms,
+        expires_at: now_ms + app.config.tokens.ttl_days * DAY_MS,
+    }
+}
+
+fn account(app: &App, row: AccountRow, role: Role, session: &SessionRow) -> Result<Account> {
+    let token = app.tokens.sign(&Claims {
+        id: row.id,
+        uuid: row.uuid.clone(),
+        username: row.username.clone(),
+        role,
+        jti: session.token_id.clone(),
+        iat: session.issued_at / 1000,
+        exp: session.expires_at / 1000,
+    })?;
+    Ok(Account::new(row, role, token))
+}
+
+/// Ends every token of the bearer. Sockets stay open, since the client closes them itself, but get no more pushes
+/// (decision 30).
+pub async fn logout(app: &Shared, user: UserId) -> Result<()> {
+    let own = app.clone();
+    app.detached(async move {
+        let mut tx = own.db.begin().await?;
+        store::delete_sessions_except(&mut tx.conn(), user, "").await?;
+        tx.commit().await?;
+        forget(&own, user);
+        own.hub.revoke(user, None, &|_| false);
+        Ok(())
+    })
+    .await
+}
+
+/// Who bears `token`, if it is live.
+pub async fn authenticate(app: &App, token: &str) -> Result<Result<Bearer, Rejection>> {
+    let now_ms = app.clock.now_ms();
+    let Some(claims) = app.tokens.verify(token, now_ms) else { return Ok(Err(Rejection::Token)) };
+    let is_live = |session: &SessionRow| {
+        session.role == claims.role.as_str() && session.token_id == claims.jti && session.expires_at > now_ms
+    };
+    let Some(known) = known(app, claims.id).await? else {
+        // With the token gone as well, the store was emptied: the client must hear the one text from which it recovers.
+        let sessions = store::list_sessions(&mut app.db.read().await?.conn(), claims.id).await?;
+        return Ok(Err(if sessions.iter().any(is_live) { Rejection::Missing } else { Rejection::Token }));
+    };
+    if !known.sessions.iter().any(is_live) {
+        return Ok(Err(Rejection::Token));
+    }
+    if known.user.status == 0 {
+        return Ok(Err(Rejection::Disabled));
+    }
+    Ok(Ok(Bearer { user: known.user.clone(), role: claims.role, token_id: claims.jti }))
+}
+
+/// The user with this id, from memory if it can be.
+pub async fn user(app: &App, id: UserId) -> Result<Option<Arc<User>>> {
+    Ok(known(app, id).await?.map(|known| known.user.clone()))
+}
+
+async fn known(app: &App, id: UserId) -> Result<Option<Arc<Entry>>> {
+    let now_ms = app.clock.now_ms();
+    let stale = |entry: &Entry| now_ms - entry.loaded_at > CACHED_USER_MS;
+    if app.accounts.known.0.get(&id).is_some_and(|entry| stale(&entry)) {
+        forget(app, id);
+    }
+    // A row that changes while it is loaded is not kept: `forget` also removes the placeholder.
+    let guard = match app.accounts.known.0.get_value_or_guard_async(&id).await {
+        Ok(known) => return Ok(Some(known)),
+        Err(guard) => guard,
+    };
+    let mut reader = app.db.read().await?;
+    let Some(user) = store::find_user(&mut reader.conn(), id).await? else { return Ok(None) };
+    let sessions = store::list_sessions(&mut reader.conn(), id).await?;
+    let known = Arc::new(Entry { user: Arc::new(user), sessions, loaded_at: now_ms });
+    // An error means that the row changed meanwhile: this request may still use what it read.
+    let _ = guard.insert(known.clone());
+    Ok(Some(known))
+}
+
+/// Drops what is kept of a user: to be called after every change of the row or its tokens.
+pub fn forget(app: &App, user: UserId) {
+    app.accounts.known.0.remove(&user);
+}
