@@ -81,8 +81,8 @@ impl Server {
         if tokio::time::timeout(GRACE, self.app.tasks.wait()).await.is_err() {
             warn!("some requests did not end in time and were dropped; none of them was acknowledged");
         }
-        // Pongs came until the last socket was dropped. What cannot be written now is pushed again after the start.
         let end = async {
+            // Pongs came until the last socket was dropped. What cannot be written now is pushed again after the start.
             let _ = messages::receipts::flush(&self.app).await;
             self.app.db.close().await;
         };

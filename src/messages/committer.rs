@@ -111,23 +111,27 @@ fn split(jobs: impl Iterator<Item = Job>) -> (Vec<Reply>, Batch) {
     jobs.map(|job| (job.reply, (job.message, job.first_only))).unzip()
 }
 
-/// Tells each sender its own refusal, or the failure of the whole batch. A sender that has gone is not missed.
+/// Tells each sender its own refusal, or the failure of the whole batch.
 fn answer(replies: Vec<Reply>, outcome: Result<Vec<Option<AppError>>>) {
+    let tell = |reply: Reply, outcome| {
+        // A sender that has gone is not missed.
+        let _ = reply.send(outcome);
+    };
     match outcome {
         Ok(refusals) => {
             for (reply, refusal) in replies.into_iter().zip(refusals) {
-                let _ = reply.send(refusal.map_or(Ok(()), Err));
+                tell(reply, refusal.map_or(Ok(()), Err));
             }
         }
         Err(AppError::Internal(cause)) => {
             let cause = cause.to_string();
             for reply in replies {
-                let _ = reply.send(Err(AppError::internal(cause.clone())));
+                tell(reply, Err(AppError::internal(cause.clone())));
             }
         }
         Err(_) => {
             for reply in replies {
-                let _ = reply.send(Err(AppError::busy()));
+                tell(reply, Err(AppError::busy()));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Message objects as they go over the wire (contract: messaging §1), and rows as they are stored.
 
-use axum::body::Bytes;
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use bytes::Bytes;
 use quick_cache::sync::Cache;
 use serde_json::Value;
 use uuid::Uuid;
