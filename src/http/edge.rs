@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use tower::{Service, ServiceExt};
 use tracing::{error, warn};
 
+use super::linger;
 use super::payload::{content_type, parse_body};
 use crate::error::{AppError, BoxError, Result};
 
@@ -45,6 +46,7 @@ where
     let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
     // The path only: queries may hold tokens.
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (request, rest) = if is_upload(&path) { hold(request) } else { (request, None) };
     let answered = async {
         let request = match lift_token(request, bounds.body_bytes_max).await {
             Ok(request) => request,
@@ -60,6 +62,9 @@ where
             .await
             .unwrap_or_else(|_| AppError::busy().into_response())
     };
+    if let Some(rest) = rest {
+        rest.drain().await;
+    }
     if let Some(Cause(cause)) = response.extensions_mut().remove() {
         log_failure(id, &method, &path, response.status(), &cause);
     }
@@ -71,7 +76,16 @@ where
 
 /// Uploads, files and sockets take as long as they take; everything else is answered in time.
 fn unbounded(path: &str) -> bool {
-    path == "/ws" || path.starts_with("/api/chat/upload") || path.starts_with("/public/")
+    path == "/ws" || is_upload(path) || path.starts_with("/public/")
+}
+
+fn is_upload(path: &str) -> bool {
+    path.starts_with("/api/chat/upload")
+}
+
+fn hold(request: Request) -> (Request, Option<linger::Rest>) {
+    let (request, rest) = linger::hold(request);
+    (request, Some(rest))
 }
 
 fn log_failure(id: u64, method: &Method, path: &str, status: StatusCode, cause: &BoxError) {

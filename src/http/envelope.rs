@@ -17,6 +17,14 @@ pub fn ok<T: Serialize>(data: T) -> Response {
     }
 }
 
+/// HTTP 200 with a body of another shape, for the few routes whose replies have no envelope.
+pub fn bare<T: Serialize>(body: &T) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(body) => json_reply(StatusCode::OK, body.into()),
+        Err(cause) => AppError::internal(cause).into_response(),
+    }
+}
+
 /// HTTP 200 with JSON that is serialised already: it is shared with the pushed frame.
 pub struct Raw<'a>(pub &'a str);
 

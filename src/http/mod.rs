@@ -1,12 +1,14 @@
 //! The HTTP kit: the contract's envelope, its loosely typed parameters and its own connection loop. No chat rules.
 
 pub mod component;
+pub mod conditional;
 pub mod edge;
 pub mod envelope;
 pub mod fields;
+pub mod linger;
 pub mod payload;
 pub mod serve;
 
-pub use envelope::{Raw, ok};
+pub use envelope::{Raw, bare, ok};
 pub use fields::{Draft, Fields};
 pub use payload::{Params, Payload};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::HeaderMap;
+use axum::http::uri::Authority;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -139,9 +140,40 @@ pub fn client_address(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr])
     address
 }
 
+/// The base of URLs by which the client reached the server, as `https://chat.example.com`: the `Host` of the request, the scheme
+/// that a trusted proxy names.
+pub fn base_url(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> Option<String> {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let host: Authority = text("host")?.parse().ok()?;
+    let forwarded = text("x-forwarded-proto").filter(|_| trusted.contains(&peer.ip().to_canonical()));
+    let scheme = if forwarded.is_some_and(|proto| proto.trim() == "https") { "https" } else { "http" };
+    // Names before an `@` are no part of a host, and a made-up one could lead elsewhere.
+    (!host.as_str().contains('@')).then(|| format!("{scheme}://{host}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_base_url_is_what_the_client_wrote_and_a_trusted_proxy_saw() {
+        let peer: SocketAddr = "10.0.0.2:5000".parse().unwrap();
+        let of = |pairs: &[(&'static str, &str)], trusted: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(*name, value.parse().unwrap());
+            }
+            let trusted: Vec<IpAddr> = trusted.iter().map(|t| t.parse().unwrap()).collect();
+            base_url(peer, &headers, &trusted)
+        };
+        let proxied = [("host", "chat.example.com"), ("x-forwarded-proto", "https")];
+        assert_eq!(of(&[("host", "127.0.0.1:7001")], &[]).unwrap(), "http://127.0.0.1:7001");
+        assert_eq!(of(&proxied, &[]).unwrap(), "http://chat.example.com");
+        assert_eq!(of(&proxied, &["10.0.0.2"]).unwrap(), "https://chat.example.com");
+        assert_eq!(of(&[("host", "a@b")], &[]), None);
+        assert_eq!(of(&[("host", "a/b")], &[]), None);
+        assert_eq!(of(&[], &[]), None);
+    }
 
     #[test]
     fn only_a_trusted_proxy_may_name_the_client() {

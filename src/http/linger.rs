@@ -1,0 +1,75 @@
+//! Reads the rest of a body that a handler did not want, before the reply goes out.
+//!
+//! A client that is still sending when the server answers and closes gets a reset connection instead of the answer: an app
+//! would show a network error in the place of, say, "file too large". nginx calls the same a lingering close.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use http_body_util::BodyExt;
+use hyper::body::{Frame, SizeHint};
+
+/// Most bytes that are read for nothing; a client that sends more sees its connection closed.
+const REST_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How long they may take.
+const REST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client that has stopped sending is waited for.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A body that the handler reads and [`Rest::drain`] reads on.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Body>>);
+
+/// What a handler will have left of a body.
+pub struct Rest(Shared);
+
+/// Keeps hold of the body of a request that may be answered before all of it is read.
+pub fn hold(request: Request) -> (Request, Rest) {
+    let (parts, body) = request.into_parts();
+    let shared = Shared(Arc::new(Mutex::new(body)));
+    (Request::from_parts(parts, Body::new(shared.clone())), Rest(shared))
+}
+
+impl Rest {
+    /// Reads what is left, within bounds.
+    pub async fn drain(self) {
+        // Neither a broken body nor one that takes too long changes the answer.
+        let _ = tokio::time::timeout(REST_TIMEOUT, self.0.drain()).await;
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Body> {
+        self.0.lock().expect("no code panics while it holds this lock")
+    }
+
+    async fn drain(mut self) {
+        let mut read = 0;
+        // What is announced as too much is not begun with.
+        while read + self.size_hint().lower() <= REST_BYTES_MAX {
+            let Ok(Some(Ok(frame))) = tokio::time::timeout(PAUSE_MAX, self.frame()).await else { return };
+            read += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+    }
+}
+
+impl HttpBody for Shared {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut *self.lock()).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.lock().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.lock().size_hint()
+    }
+}
