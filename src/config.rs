@@ -82,6 +82,7 @@ section!(
         video_bytes_max: u64,
         other_bytes_max: u64,
         parallel_max: usize,
+        stall_timeout_s: u64,
         base_url: String,
     }
 );
@@ -225,6 +226,7 @@ impl Config {
             ("ws.pong_timeout_s", self.ws.pong_timeout_s),
             ("ws.stall_timeout_s", self.ws.stall_timeout_s),
             ("uploads.parallel_max", self.uploads.parallel_max as u64),
+            ("uploads.stall_timeout_s", self.uploads.stall_timeout_s),
             ("covers.timeout_s", self.covers.timeout_s),
             ("covers.parallel_max", self.covers.parallel_max as u64),
             ("oss.timeout_s", self.oss.timeout_s),
@@ -254,6 +256,9 @@ impl Config {
             if self.oss.signature == OssSignature::V1 && !cfg!(feature = "oss-v1") {
                 return bad("oss.signature", "\"v1\" needs a binary built with --features oss-v1");
             }
+        }
+        if self.covers.ffmpeg_download && !cfg!(feature = "ffmpeg-download") {
+            return bad("covers.ffmpeg_download", "true needs a binary built with --features ffmpeg-download");
         }
         Ok(())
     }
@@ -375,14 +380,14 @@ mod tests {
             ("QINGNIAO_LISTEN", "127.0.0.1:9"),
             ("QINGNIAO_HTTP_TRUSTED_PROXIES", "10.0.0.1, 127.0.0.1"),
             ("QINGNIAO_TOKENS_TTL_DAYS", "7"),
-            ("QINGNIAO_COVERS_FFMPEG_DOWNLOAD", "true"),
+            ("QINGNIAO_COVERS_FFMPEG_DOWNLOAD", " false "),
         ])
         .unwrap();
         assert_eq!(config.listen.port(), 9);
         assert_eq!(config.database_url, "mysql://root@127.0.0.1/x");
         assert_eq!(config.http.trusted_proxies.len(), 2);
         assert_eq!(config.tokens.ttl_days, 7);
-        assert!(config.covers.ffmpeg_download);
+        assert!(!config.covers.ffmpeg_download);
     }
 
     #[test]
@@ -395,6 +400,7 @@ mod tests {
         assert!(refused("DATABASE_URL", "postgres://x").contains("must start with mysql://"));
         assert!(refused("QINGNIAO_JWT_SECRET", "short").contains("16 characters"));
         assert!(refused("QINGNIAO_OSS_ENDPOINT", "oss-cn-hangzhou.aliyuncs.com").contains("`oss.region`"));
+        assert!(refused("QINGNIAO_COVERS_FFMPEG_DOWNLOAD", "yes").contains("true or false"));
         assert!(refused("QINGNIAO_LOG_FORMAT", "xml").contains("`log.format`"));
     }
 

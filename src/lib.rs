@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod app;
+pub mod blobs;
 pub mod clock;
 pub mod config;
 pub mod db;
@@ -14,6 +15,7 @@ pub mod hub;
 pub mod ids;
 pub mod lifecycle;
 pub mod limits;
+pub mod media;
 pub mod messages;
 pub mod requests;
 pub mod router;
