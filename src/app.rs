@@ -8,12 +8,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accounts::{self, passwords::Passwords, tokens::Tokens};
+use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
 use crate::error::{AppError, Result};
 use crate::hub::Hub;
-use crate::{friends, gateway, groups, messages, visitors};
+use crate::{friends, gateway, groups, media, messages, visitors};
 
 /// The state that axum hands to handlers.
 pub type Shared = Arc<App>;
@@ -26,12 +27,14 @@ pub struct App {
     pub clock: Clock,
     pub db: Db,
     pub hub: Hub,
+    pub blobs: Blobs,
     pub passwords: Passwords,
     pub tokens: Tokens,
     pub accounts: accounts::State,
     pub visitors: visitors::State,
     pub friends: friends::State,
     pub groups: groups::State,
+    pub media: media::State,
     pub messages: messages::State,
     pub gateway: gateway::State,
     /// Background work and connections; a stop waits for it.

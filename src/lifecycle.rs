@@ -13,13 +13,14 @@ use tracing::{info, warn};
 use crate::accounts::passwords::Passwords;
 use crate::accounts::tokens::Tokens;
 use crate::app::{App, Shared};
+use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
 use crate::error::{AppError, Result};
 use crate::hub::Hub;
 use crate::messages::{self, committer::Committer};
-use crate::{accounts, friends, gateway, groups, http, router, visitors};
+use crate::{accounts, friends, gateway, groups, http, media, router, visitors};
 
 /// Connections that the kernel keeps while the server is busy: a herd of clients comes back after every restart.
 const BACKLOG: u32 = 4096;
@@ -48,12 +49,14 @@ impl Server {
         let (committer, queue) = Committer::new();
         let app = Arc::new(App {
             hub: Hub::new(config.ws.outbox_bytes_max),
+            blobs: Blobs::new(&config)?,
             passwords: Passwords::new(&config.passwords)?,
             tokens: Tokens::new(&secret(&config)?),
             accounts: accounts::State::new(&config.limits),
             visitors: visitors::State::new(&config.limits),
             friends: friends::State::default(),
             groups: groups::State::default(),
+            media: media::State::new(&config)?,
             messages: messages::State::new(committer),
             gateway: gateway::State::default(),
             tasks: TaskTracker::new(),
@@ -66,6 +69,7 @@ impl Server {
         app.tasks.spawn(messages::receipts::run(app.clone()));
         app.tasks.spawn(messages::delivery::run(app.clone()));
         app.tasks.spawn(gateway::run_heartbeat(app.clone()));
+        app.tasks.spawn(media::start(app.clone()));
         let (own, routes) = (app.clone(), router::service(router::router(app.clone())));
         app.tasks.spawn(async move {
             http::serve::serve(listener, routes, &own.config.http, &own.tasks, own.stop.clone()).await;

@@ -78,8 +78,18 @@ async fn serve(config: Config) -> qingniao::error::Result<()> {
         shown.database_url.rsplit('@').next().unwrap_or_default().to_owned()
     };
     info!("data: {store}; files: {}", shown.public_dir.display());
-    if !shown.oss_enabled() {
+    if shown.oss_enabled() {
+        info!(
+            "Aliyun OSS: bucket {} at {}, {:?} signatures",
+            shown.oss.bucket, shown.oss.endpoint, shown.oss.signature
+        );
+    } else {
         info!("Aliyun OSS is off (no oss.endpoint): uploadAliyun stores locally");
+    }
+    if let Some(path) = server.app.media.ffmpeg() {
+        info!("ffmpeg: {}", path.display());
+    } else {
+        warn!("no ffmpeg was found: getVideoScreenshot fails; install it or set covers.ffmpeg_path");
     }
     wait_for_signal().await;
     info!("stopping");

@@ -20,6 +20,7 @@ use crate::app::Shared;
 use crate::error::{AppError, BoxError, Result};
 use crate::gateway;
 use crate::groups::handlers as groups;
+use crate::media::{self, handlers as files};
 use crate::messages::handlers as messages;
 use crate::requests::groups::handlers as group_requests;
 use crate::visitors::handlers as visitors;
@@ -35,6 +36,8 @@ pub fn router(app: Shared) -> Router {
         .route("/api/visitorloginChat", post(visitors::login))
         .route("/api/userinfo/{uuid}", get(accounts::userinfo))
         .route("/ws", get(gateway::connect))
+        .route("/public/", get(media::serve))
+        .route("/public/{*path}", get(media::serve))
         // Behind a token: each handler's extractor says whose.
         .route("/api/chat/logout", post(accounts::logout))
         .route("/api/chat/userset", post(accounts::userset))
@@ -49,6 +52,10 @@ pub fn router(app: Shared) -> Router {
         .route("/api/chat/groupremark", post(group_requests::set_remark))
         .route("/api/chat/groupnickname", post(group_requests::set_nickname))
         .route("/api/chat/groupDeleteOrQuit", post(group_requests::leave))
+        .route("/api/chat/groupQrcode/{id}", get(files::qr_code))
+        .route("/api/chat/uploadStreamSingleToServerDiy/{diydir}", post(files::upload_to_server))
+        .route("/api/chat/uploadAliyun", post(files::upload_to_aliyun))
+        .route("/api/chat/getVideoScreenshot", post(files::cover))
         .route("/api/chat/revokeMessage", post(messages::revoke))
         .route("/api/chat/groupDeleteUser", post(group_requests::remove_member))
         .route("/api/chat/groupInviteUser", post(group_requests::invite))

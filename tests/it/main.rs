@@ -5,10 +5,15 @@
 
 mod accounts;
 mod auth;
+mod covers;
 mod envelope;
 mod harness;
+mod oss;
+mod public_files;
+mod qrcode;
 mod routes;
 #[allow(dead_code, unused_imports, reason = "each topic uses a part of it")]
 mod support;
 mod tidy;
+mod uploads;
 mod visitors;

@@ -17,6 +17,8 @@ pub struct Reply {
     pub status: u16,
     pub headers: HeaderMap,
     pub text: String,
+    /// The body as it came, for pictures and files.
+    pub bytes: Vec<u8>,
 }
 
 impl Call {
@@ -65,7 +67,8 @@ impl Call {
     pub async fn try_send(self) -> reqwest::Result<Reply> {
         let response = self.request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Reply { status, headers, text: response.text().await? })
+        let bytes = response.bytes().await?.to_vec();
+        Ok(Reply { status, headers, text: String::from_utf8_lossy(&bytes).into_owned(), bytes })
     }
 }
 

@@ -2,6 +2,7 @@
 //! a [`Reply`] with `ok()` and `refused(…)`; `person.socket().await` a [`Socket`] with `next_message()`.
 
 mod database;
+pub mod files;
 mod http;
 mod people;
 mod proxy;

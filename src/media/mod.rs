@@ -1,0 +1,67 @@
+//! Media: uploads, the files under `/public`, covers of videos, and QR codes.
+//!
+//! Nothing here trusts a file: its name gives at most its extension, its kind is told from its content, what a browser
+//! could run is always sent as an attachment, and ffmpeg sees only whole local files, in a cage.
+
+mod covers;
+mod ffmpeg;
+mod form;
+pub mod handlers;
+pub mod kinds;
+mod places;
+mod public;
+mod qrcode;
+mod service;
+
+use bytes::Bytes;
+use dashmap::DashMap;
+pub use public::serve;
+use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
+
+use crate::app;
+use crate::config::Config;
+use crate::error::Result;
+use crate::ids::UserId;
+
+/// What this feature keeps in memory.
+#[derive(Debug)]
+pub struct State {
+    /// Uploads that are being received.
+    uploads: Semaphore,
+    /// The same by person, so that nobody takes all the places.
+    uploads_by_user: DashMap<UserId, usize>,
+    covers: covers::Covers,
+    qr_codes: Cache<String, Bytes, qrcode::BySize>,
+}
+
+impl State {
+    /// Looks for ffmpeg and readies the limits.
+    pub fn new(config: &Config) -> Result<Self> {
+        Ok(Self {
+            uploads: Semaphore::new(config.uploads.parallel_max),
+            uploads_by_user: DashMap::new(),
+            covers: covers::Covers::new(config)?,
+            qr_codes: qrcode::cache(),
+        })
+    }
+
+    /// The ffmpeg that makes covers, if there is one.
+    pub fn ffmpeg(&self) -> Option<std::path::PathBuf> {
+        self.covers.ffmpeg.path()
+    }
+}
+
+/// Background work at a start: removes what a crash left, and fetches ffmpeg where that is allowed.
+pub async fn start(app: app::Shared) {
+    let disk = app.blobs.disk.clone();
+    match tokio::task::spawn_blocking(move || disk.sweep()).await {
+        Ok(Ok(0)) | Err(_) => {}
+        Ok(Ok(count)) => tracing::info!("{count} unfinished uploads of an earlier run were removed"),
+        Ok(Err(cause)) => tracing::warn!(%cause, "unfinished uploads of an earlier run could not be removed"),
+    }
+    #[cfg(feature = "ffmpeg-download")]
+    if app.config.covers.ffmpeg_download && app.media.ffmpeg().is_none() {
+        app.media.covers.ffmpeg.fetch(&app.config.data_dir).await;
+    }
+}

@@ -1,0 +1,201 @@
+//! `GET /public/**`: files of this server, with ranges, conditional requests and the right types.
+//!
+//! A request costs one hop to a blocking thread: the file is opened, looked at and, if small, read there. Uploads never
+//! change, so they may be cached for ever; they are also not trusted, so whatever a browser could run is only saved by it.
+//! Everything else below `public/` is the operator's own and is served as it is.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use tokio::io::AsyncReadExt;
+use tokio_util::io::ReaderStream;
+use tracing::{info, warn};
+
+use super::ffmpeg::NoCover;
+use super::kinds::{self, Kind};
+use super::places::Place;
+use crate::app::{App, Shared};
+use crate::error::{AppError, Result};
+use crate::http::conditional::{Answer, Wish};
+
+/// Up to here a file is read at once; larger ones are streamed.
+const WHOLE_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of a streamed file in memory.
+const CHUNK_BYTES: usize = 128 * 1024;
+/// What the client asks OSS for, to make a poster of a video (contract: messaging 4.30b).
+const SNAPSHOT: &str = "x-oss-process=video/snapshot,";
+
+const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// A file that was opened, and what of it is asked for.
+struct Opened {
+    answer: Answer,
+    etag: String,
+    modified: SystemTime,
+    len: u64,
+    content: Content,
+}
+
+enum Content {
+    Bytes(Vec<u8>),
+    Stream(File),
+}
+
+/// `GET /public/{*path}`
+pub async fn serve(State(app): State<Shared>, request: Request) -> Result<Response<Body>> {
+    let uri = request.uri();
+    let place = uri.path().strip_prefix("/public/").and_then(Place::parse).ok_or(AppError::NotFound)?;
+    let wish = Wish::new(request.headers());
+    if place.upload && uri.query().is_some_and(|query| query.contains(SNAPSHOT)) && is_video(&place) {
+        let picture = poster(&app, &place).await?;
+        return reply(picture, wish, label("png", true)).await;
+    }
+    let path = app.config.public_dir.join(&place.relative);
+    if !place.folder {
+        return reply(path, wish, label(place.extension(), place.upload)).await;
+    }
+    // A folder of the operator's may have a page of its own, as an H5 client that is put there; uploads have none.
+    if place.upload {
+        return Err(AppError::NotFound);
+    }
+    reply(path.join("index.html"), wish, label("html", false)).await
+}
+
+fn is_video(place: &Place) -> bool {
+    kinds::by_extension(place.extension()).is_some_and(|known| known.kind == Kind::Video)
+}
+
+async fn poster(app: &App, place: &Place) -> Result<PathBuf> {
+    app.media.covers.poster(&app.blobs.disk, place).await.map_err(|cause| match cause {
+        NoCover::Slow => AppError::busy(),
+        NoCover::Io(cause) if cause.kind() == io::ErrorKind::NotFound => AppError::NotFound,
+        NoCover::Io(cause) => {
+            warn!(%cause, "a poster could not be made");
+            AppError::NotFound
+        }
+        NoCover::Refused(_) | NoCover::NoFfmpeg => {
+            info!(%cause, "a video has no poster");
+            AppError::NotFound
+        }
+    })
+}
+
+/// Headers that depend on what the file is.
+struct Label {
+    mime: HeaderValue,
+    cache: HeaderValue,
+    attachment: bool,
+}
+
+fn label(extension: &str, upload: bool) -> Label {
+    if upload {
+        // An extension that may not be uploaded now may be among imported files: it is saved, never shown.
+        let known = kinds::by_extension(extension);
+        let mime = known.map_or("application/octet-stream", |known| known.mime);
+        let attachment = !known.is_some_and(|known| known.inline);
+        return Label { mime: HeaderValue::from_static(mime), cache: FOR_EVER, attachment };
+    }
+    let guess = mime_guess::from_ext(extension).first_raw().unwrap_or("application/octet-stream");
+    let text = guess.starts_with("text/") || guess == "application/json" || guess.ends_with("javascript");
+    let mime = if text { HeaderValue::try_from(format!("{guess}; charset=utf-8")).ok() } else { None };
+    Label { mime: mime.unwrap_or(HeaderValue::from_static(guess)), cache: ASK_AGAIN, attachment: false }
+}
+
+async fn reply(path: PathBuf, wish: Wish, label: Label) -> Result<Response<Body>> {
+    let opened = tokio::task::spawn_blocking(move || open(&path, &wish)).await.map_err(AppError::internal)?;
+    let Opened { answer, etag, modified, len, content } = opened.map_err(|cause| refusal(&cause))?;
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    let etag = HeaderValue::try_from(etag).map_err(AppError::internal)?;
+    headers.insert(header::ETAG, etag);
+    if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(modified)) {
+        headers.insert(header::LAST_MODIFIED, date);
+    }
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::CACHE_CONTROL, label.cache);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_TYPE, label.mime);
+    if label.attachment {
+        headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+        // For web views that show attachments all the same.
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    }
+    let (status, length) = match answer {
+        Answer::Whole => (StatusCode::OK, len),
+        Answer::Part { start, len: part } => {
+            let range = format!("bytes {start}-{}/{len}", start + part - 1);
+            headers.insert(header::CONTENT_RANGE, HeaderValue::try_from(range).map_err(AppError::internal)?);
+            (StatusCode::PARTIAL_CONTENT, part)
+        }
+        Answer::NotModified => {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(response);
+        }
+        Answer::Unsatisfiable => {
+            let range = format!("bytes */{len}");
+            headers.insert(header::CONTENT_RANGE, HeaderValue::try_from(range).map_err(AppError::internal)?);
+            headers.remove(header::CONTENT_TYPE);
+            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+            return Ok(response);
+        }
+    };
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    *response.status_mut() = status;
+    *response.body_mut() = match content {
+        Content::Bytes(bytes) => Body::from(bytes),
+        Content::Stream(file) => {
+            let part = tokio::fs::File::from_std(file).take(length);
+            Body::from_stream(ReaderStream::with_capacity(part, CHUNK_BYTES))
+        }
+    };
+    Ok(response)
+}
+
+/// Opens a file, decides what of it is wanted, and reads that if it is little.
+fn open(path: &Path, wish: &Wish) -> io::Result<Opened> {
+    // Looked at before it is opened: a pipe would wait for a writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let mut file = File::open(path)?;
+    let facts = file.metadata()?;
+    let (len, modified) = (facts.len(), facts.modified()?);
+    let nanos = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let etag = format!("\"{len:x}-{nanos:x}\"");
+    let answer = wish.answer(&etag, modified, len);
+    let (start, wanted) = match answer {
+        Answer::Whole => (0, len),
+        Answer::Part { start, len } => (start, len),
+        Answer::NotModified | Answer::Unsatisfiable => (0, 0),
+    };
+    if start > 0 {
+        file.seek(SeekFrom::Start(start))?;
+    }
+    let content = if wanted > WHOLE_BYTES_MAX {
+        Content::Stream(file)
+    } else {
+        let mut bytes = vec![0; usize::try_from(wanted).map_err(io::Error::other)?];
+        file.read_exact(&mut bytes)?;
+        Content::Bytes(bytes)
+    };
+    Ok(Opened { answer, etag, modified, len, content })
+}
+
+/// What cannot be opened does not exist, as far as a client is concerned; a sick disk is another matter.
+fn refusal(cause: &io::Error) -> AppError {
+    use io::ErrorKind::{InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    match cause.kind() {
+        NotFound | NotADirectory | IsADirectory | InvalidFilename | InvalidInput => AppError::NotFound,
+        PermissionDenied => {
+            warn!(%cause, "a file below public/ may not be read by this server");
+            AppError::NotFound
+        }
+        _ => AppError::internal(cause.to_string()),
+    }
+}
