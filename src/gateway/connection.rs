@@ -1,8 +1,5 @@
 //! One socket's task: writes bursts, pings after them, and turns pongs into confirmations (decision 26).
 
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -91,7 +88,9 @@ impl Connection<'_> {
             self.pings.beat(now);
         }
         let ping = self.pings.next_ping(now);
-        within(self.app, self.session, bytes, self.wire.write(&frames, ping)).await?;
+        let rest = self.wire.start(&frames, ping).map_err(|_| Ended::Lost)?;
+        drop(frames);
+        self.finish(rest, bytes).await?;
         self.confirm(received);
         match ending {
             None => Ok(()),
@@ -103,7 +102,8 @@ impl Connection<'_> {
     /// Writes a ping, if one is due.
     async fn ping(&mut self) -> Going {
         let ping @ Some(_) = self.pings.next_ping(Instant::now()) else { return Ok(()) };
-        within(self.app, self.session, 0, self.wire.write(&[], ping)).await
+        let rest = self.wire.start(&[], ping).map_err(|_| Ended::Lost)?;
+        self.finish(rest, 0).await
     }
 
     async fn on_timer(&mut self) -> Going {
@@ -136,7 +136,28 @@ impl Connection<'_> {
             return Ok(());
         }
         let pong = json!({ "type": "pong", "timestamp": self.app.clock.now_ms() }).to_string();
-        within(self.app, self.session, 0, self.wire.write(&[Frame::text(&[pong.as_bytes()])], None)).await
+        let rest = self.wire.start(&[Frame::text(&[pong.as_bytes()])], None).map_err(|_| Ended::Lost)?;
+        self.finish(rest, 0).await
+    }
+
+    /// Writes what the network did not take at once, part of a burst of so many bytes; unless the peer takes none for too
+    /// long, or another socket of the same person waits for what this one holds.
+    async fn finish(&mut self, rest: Vec<u8>, bytes: usize) -> Going {
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let (session, wire) = (self.session, &mut *self.wire);
+        let limit = Duration::from_secs(self.app.config.ws.stall_timeout_s) + slowly(bytes as u64);
+        // Boxed, because few writes get here and each socket would have to keep the room for it.
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                done = wire.finish(&rest) => done.map_err(|_| Ended::Lost),
+                () = sleep(limit) => Err(Ended::Stalled),
+                () = async { session.doubted().await; sleep(DOUBT).await } => Err(Ended::Lost),
+            }
+        })
+        .await
     }
 
     fn on_pong(&mut self, payload: &[u8]) {
@@ -168,26 +189,6 @@ impl Connection<'_> {
             self.app.messages.confirm(self.session.user, self.app.hub.confirm(self.session, count));
         }
     }
-}
-
-/// Runs a write of so many bytes to its end, unless the peer takes none for too long, or another socket of the same person
-/// waits for what this one holds.
-async fn within(app: &App, session: &Session, bytes: usize, work: impl Future<Output = std::io::Result<()>>) -> Going {
-    let mut work = pin!(work);
-    if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
-        return done.map_err(|_| Ended::Lost);
-    }
-    // Boxed, because few writes get here and each socket would have to keep the room for it.
-    Box::pin(async {
-        let limit = Duration::from_secs(app.config.ws.stall_timeout_s) + slowly(bytes as u64);
-        tokio::select! {
-            biased;
-            done = work => done.map_err(|_| Ended::Lost),
-            () = sleep(limit) => Err(Ended::Stalled),
-            () = async { session.doubted().await; sleep(DOUBT).await } => Err(Ended::Lost),
-        }
-    })
-    .await
 }
 
 /// Client frames that mean something; all else is ignored (contract: messaging §2 "Heartbeat").

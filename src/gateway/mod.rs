@@ -137,7 +137,7 @@ async fn check(app: &App, token: &str) -> Result<Result<Bearer, &'static str>> {
 async fn fail(wire: &mut Wire, text: &str) {
     let frame = serde_json::json!({ "msg": "fail", "data": text }).to_string();
     let told = async {
-        wire.write(&[Frame::text(&[frame.as_bytes()])], None).await?;
+        wire.write(&[Frame::text(&[frame.as_bytes()])]).await?;
         wire.close(None).await?;
         while let Some(Ok(_)) = wire.recv().await {}
         Ok::<_, std::io::Error>(())

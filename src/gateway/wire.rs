@@ -29,7 +29,11 @@ const SLICES_MAX: usize = 64;
 
 /// An open socket.
 #[derive(Debug)]
-pub struct Wire(WebSocketStream<TcpStream>);
+pub struct Wire {
+    socket: WebSocketStream<TcpStream>,
+    /// tungstenite has answered a ping or a close frame, and may not have written the answer whole.
+    answering: bool,
+}
 
 /// The answer that accepts a WebSocket, and the connection to come; `None` if the request does not ask for one.
 pub fn accept(request: &mut Request) -> Option<(Response, OnUpgrade)> {
@@ -69,42 +73,61 @@ impl Wire {
             .max_write_buffer_size(CLIENT_MESSAGE_MAX)
             .max_message_size(Some(CLIENT_MESSAGE_MAX))
             .max_frame_size(Some(CLIENT_MESSAGE_MAX));
-        Ok(Self(WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await))
+        let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
+        Ok(Self { socket, answering: false })
     }
 
     /// The next message of the peer; `None` when it said goodbye. Pings are answered on the way, and a close frame by the
     /// call after the one that returned it. May be dropped and called again.
     pub async fn recv(&mut self) -> Option<Result<Message>> {
-        self.0.next().await.map(|received| received.map_err(Error::other))
+        let received = self.socket.next().await;
+        self.answering |= matches!(received, Some(Ok(Message::Ping(_) | Message::Close(_))));
+        received.map(|received| received.map_err(Error::other))
     }
 
-    /// Writes `frames` and then a ping that carries its number. If it is dropped before its end, so must be the socket.
-    pub async fn write(&mut self, frames: &[Frame], ping: Option<u64>) -> Result<()> {
-        // A pong that tungstenite could not write whole comes first, or it would be torn apart.
-        self.0.flush().await.map_err(Error::other)?;
+    /// Writes `frames` and then a ping that carries its number, as far as the network takes them at once. Returns the bytes
+    /// that are left for [`Wire::finish`], none as a rule.
+    pub fn start(&mut self, frames: &[Frame], ping: Option<u64>) -> Result<Vec<u8>> {
         let ping = ping.map(Frame::ping);
-        let all: Vec<&[u8]> = frames.iter().map(Frame::bytes).chain(ping.iter().map(<[u8; 10]>::as_slice)).collect();
-        for some in all.chunks(SLICES_MAX) {
-            let mut slices: Vec<IoSlice<'_>> = some.iter().map(|bytes| IoSlice::new(bytes)).collect();
-            write_all(self.0.get_mut(), &mut slices).await?;
+        let mut rest: Vec<&[u8]> =
+            frames.iter().map(Frame::bytes).chain(ping.iter().map(<[u8; 10]>::as_slice)).collect();
+        let mut rest = rest.as_mut_slice();
+        while !rest.is_empty() && !self.answering {
+            let slices: Vec<IoSlice<'_>> = rest.iter().take(SLICES_MAX).map(|bytes| IoSlice::new(bytes)).collect();
+            let mut written = match self.socket.get_ref().try_write_vectored(&slices) {
+                Ok(written) => written,
+                Err(cause) if cause.kind() == ErrorKind::WouldBlock => break,
+                Err(cause) => return Err(cause),
+            };
+            while let Some(first) = rest.first_mut() {
+                if written < first.len() {
+                    *first = &first[written..];
+                    break;
+                }
+                written -= first.len();
+                rest = &mut rest[1..];
+            }
         }
-        Ok(())
+        Ok(rest.concat())
+    }
+
+    /// Writes what [`Wire::start`] left. If it is dropped before its end, so must be the socket.
+    pub async fn finish(&mut self, rest: &[u8]) -> Result<()> {
+        // An answer of tungstenite's that is not written whole comes first, or it would be torn apart.
+        self.socket.flush().await.map_err(Error::other)?;
+        self.answering = false;
+        self.socket.get_mut().write_all(rest).await
+    }
+
+    /// Writes `frames` whole.
+    pub async fn write(&mut self, frames: &[Frame]) -> Result<()> {
+        let rest = self.start(frames, None)?;
+        self.finish(&rest).await
     }
 
     /// Sends a close frame, without a code if there is none. Read on after it until the peer has answered.
     pub async fn close(&mut self, code: Option<u16>) -> Result<()> {
         let frame = code.map(|code| CloseFrame { code: CloseCode::from(code), reason: Utf8Bytes::default() });
-        self.0.send(Message::Close(frame)).await.map_err(Error::other)
+        self.socket.send(Message::Close(frame)).await.map_err(Error::other)
     }
-}
-
-async fn write_all(stream: &mut TcpStream, mut slices: &mut [IoSlice<'_>]) -> Result<()> {
-    while !slices.is_empty() {
-        let written = stream.write_vectored(slices).await?;
-        if written == 0 {
-            return Err(ErrorKind::WriteZero.into());
-        }
-        IoSlice::advance_slices(&mut slices, written);
-    }
-    Ok(())
 }
