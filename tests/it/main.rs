@@ -5,6 +5,7 @@
 
 mod accounts;
 mod auth;
+mod config_cli;
 mod covers;
 mod envelope;
 mod harness;

@@ -5,6 +5,7 @@ mod database;
 pub mod files;
 mod http;
 mod people;
+mod process;
 mod proxy;
 mod raw_socket;
 mod redact;
@@ -17,6 +18,7 @@ use std::time::Duration;
 pub use database::mysql_url;
 pub use http::{Call, Reply};
 pub use people::{PASSWORD, Person, device_id, sign, unique};
+pub use process::{Ended, Process, command, run};
 pub use proxy::Proxy;
 pub use raw_socket::{RawFrame, RawSocket};
 pub use server::{CACHE_MS, Door, NOW_MS, TestServer};
@@ -34,5 +36,14 @@ pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
     while !check().await {
         assert!(tokio::time::Instant::now() < deadline, "this did not happen in time: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// As [`eventually`], for tests without a runtime.
+pub fn eventually_blocking(what: &str, mut check: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !check() {
+        assert!(std::time::Instant::now() < deadline, "this did not happen in time: {what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }

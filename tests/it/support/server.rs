@@ -56,10 +56,7 @@ impl TestServer {
 
     /// A server whose configuration `change` has adjusted.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        static CRYPTO: Once = Once::new();
-        CRYPTO.call_once(|| {
-            rustls::crypto::ring::default_provider().install_default().expect("nothing else installs one");
-        });
+        install_crypto();
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::defaults();
         config.listen = "127.0.0.1:0".parse().unwrap();
@@ -72,9 +69,7 @@ impl TestServer {
         change(&mut config);
         let clock = Clock::manual(NOW_MS);
         let server = Server::start(config.clone(), clock.clone()).await.expect("the server starts");
-        // Without a proxy: the environment of a test machine may name one.
-        let http = Client::builder().no_proxy().build().unwrap();
-        let door = Door { address: server.address, clock, http, names: Arc::default() };
+        let door = Door { address: server.address, clock, http: client(), names: Arc::default() };
         let server = Self { door, app: server.app.clone(), server, config, dir };
         if server.app.db.engine() == Engine::Sqlite {
             server.sql("INSERT INTO sqlite_sequence (name, seq) VALUES ('users', ?)", &[FIRST_USER.into()]).await;
@@ -128,6 +123,19 @@ impl TestServer {
     }
 }
 
+/// reqwest wants one for TLS, which no test uses.
+fn install_crypto() {
+    static CRYPTO: Once = Once::new();
+    CRYPTO.call_once(|| {
+        rustls::crypto::ring::default_provider().install_default().expect("nothing else installs one");
+    });
+}
+
+/// Without a proxy: the environment of a test machine may name one.
+fn client() -> Client {
+    Client::builder().no_proxy().build().unwrap()
+}
+
 /// Binds texts and whole numbers.
 fn bound<'q, DB: sqlx::Database>(
     mut query: sqlx::query::Query<'q, DB, DB::Arguments>,
@@ -164,6 +172,12 @@ impl Stopped {
 }
 
 impl Door {
+    /// The door of a server elsewhere, which goes by the machine's clock.
+    pub fn to(address: SocketAddr) -> Self {
+        install_crypto();
+        Self { address, clock: Clock::System, http: client(), names: Arc::default() }
+    }
+
     /// A call to a path; one that does not begin with `/` is meant to be under `/api/chat/`.
     pub fn call(&self, method: Method, path: &str) -> Call {
         let prefix = if path.starts_with('/') { "" } else { "/api/chat/" };

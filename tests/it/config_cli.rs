@@ -1,0 +1,227 @@
+//! The command line and the configuration, by the real binary: exit codes, what it prints, what it makes, signals.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{Door, Ended, PASSWORD, Process, command, run, unique};
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Runs the binary with some variables set, to its end.
+fn run_with(set: &[(&str, &str)], arguments: &[&str]) -> Ended {
+    run(command(folder().path()).envs(set.iter().copied()).args(arguments))
+}
+
+#[test]
+fn help_lists_the_sub_commands() {
+    let ended = run_with(&[], &["--help"]);
+    assert_eq!(ended.code, Some(0));
+    for word in ["serve", "migrate", "check-config", "--config <FILE>", "(the default)"] {
+        assert!(ended.out.contains(word), "{word} is not in\n{}", ended.out);
+    }
+    assert!(run_with(&[], &["--version"]).out.starts_with("qingniao "));
+}
+
+#[test]
+fn an_unknown_command_or_flag_ends_with_2() {
+    for arguments in [&["fly"][..], &["--fly"], &["serve", "--fly"]] {
+        let ended = run_with(&[], arguments);
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.err.contains("--help"), "{}", ended.err);
+    }
+}
+
+#[test]
+fn check_config_says_that_the_defaults_are_valid_and_makes_nothing() {
+    let folder = folder();
+    let ended = run(command(folder.path()).arg("check-config"));
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "the configuration is valid\n"));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_bad_value_stops_every_command_and_names_key_variable_and_what_is_allowed() {
+    let bad = [
+        ("QINGNIAO_LISTEN", "nowhere", "`listen`", "socket address"),
+        ("DATABASE_URL", "postgres://u:hunter2@h/d", "`database_url`", "must start with mysql://"),
+        ("QINGNIAO_JWT_SECRET", "hunter2", "`jwt_secret`", "16 characters or more"),
+        ("QINGNIAO_HTTP_BODY_BYTES_MAX", "many", "`http.body_bytes_max`", "a whole number"),
+        ("QINGNIAO_HTTP_BODY_BYTES_MAX", "0", "`http.body_bytes_max`", "1 or more"),
+        ("QINGNIAO_HTTP_CONNECTIONS_MAX", "-5", "`http.connections_max`", ""),
+        ("QINGNIAO_HTTP_TRUSTED_PROXIES", "10.0.0.0/8", "`http.trusted_proxies`", "IP address"),
+        ("QINGNIAO_TOKENS_TTL_DAYS", "0", "`tokens.ttl_days`", "between 1 and 36500"),
+        ("QINGNIAO_WS_OUTBOX_BYTES_MAX", "10", "`ws.outbox_bytes_max`", "65536 or more"),
+        ("QINGNIAO_COVERS_FFMPEG_DOWNLOAD", "maybe", "`covers.ffmpeg_download`", "true or false"),
+        ("QINGNIAO_OSS_ENDPOINT", "oss-cn-hangzhou.aliyuncs.com", "`oss.region`", "must be set"),
+        ("QINGNIAO_LOG_FORMAT", "xml", "`log.format`", "text"),
+    ];
+    for (variable, value, key, allowed) in bad {
+        for sub_command in ["check-config", "serve", "migrate"] {
+            let ended = run_with(&[(variable, value)], &[sub_command]);
+            assert_eq!(ended.code, Some(2), "{variable}: {}", ended.err);
+            assert!(ended.err.contains(key) && ended.err.contains(allowed), "{variable}: {}", ended.err);
+            assert!(!ended.err.contains("hunter2"), "secrets are not for the screen: {}", ended.err);
+            // A key that is missing beside another has no variable of its own yet.
+            assert!(ended.err.contains(variable) || variable == "QINGNIAO_OSS_ENDPOINT", "{variable}: {}", ended.err);
+        }
+    }
+}
+
+#[test]
+fn a_bad_file_is_named_with_its_key() {
+    let folder = folder();
+    let file = folder.path().join("my.toml");
+    let shown = file.display().to_string();
+    for (text, words) in [
+        ("[http]\nbody_limit = 5\n", ["`http.body_limit`", "no such key"]),
+        ("listen = 7001\n", ["`listen`", ""]),
+        ("[tokens]\nttl_days = \"7\"\n", ["`tokens.ttl_days`", ""]),
+        ("tokens = 7\n", ["`tokens`", ""]),
+        ("[http\n", ["my.toml", ""]),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let ended = run(command(folder.path()).args(["check-config", "--config", &shown]));
+        assert_eq!(ended.code, Some(2), "{text}: {}", ended.err);
+        assert!(
+            ended.err.contains(&shown) && words.iter().all(|word| ended.err.contains(word)),
+            "{text}: {}",
+            ended.err
+        );
+    }
+    let ended = run(command(folder.path()).args(["check-config", "--config", "absent.toml"]));
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.err.contains("absent.toml"), "{}", ended.err);
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_that_over_the_defaults() {
+    let folder = folder();
+    std::fs::write(folder.path().join("my.toml"), "[tokens]\nttl_days = 0\n").unwrap();
+    let check = |set: &[(&str, &str)]| {
+        run(command(folder.path()).envs(set.iter().copied()).args(["--config", "my.toml", "check-config"])).code
+    };
+    assert_eq!(check(&[]), Some(2));
+    assert_eq!(check(&[("QINGNIAO_TOKENS_TTL_DAYS", "7")]), Some(0));
+}
+
+#[test]
+fn migrate_makes_the_store_and_may_be_repeated() {
+    let folder = folder();
+    for _ in 0..2 {
+        let ended = run(command(folder.path()).arg("migrate"));
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        assert!(ended.err.contains("the schema is up to date"), "{}", ended.err);
+    }
+    assert!(folder.path().join("data/qingniao.db").is_file());
+}
+
+#[test]
+fn the_first_start_makes_the_store_and_a_secret_that_only_its_owner_reads() {
+    let folder = folder();
+    let mut process = Process::start(&mut command(folder.path()));
+    let secret = folder.path().join("data/jwt_secret");
+    assert_eq!(std::fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+    let text = std::fs::read_to_string(&secret).unwrap();
+    assert!(text.len() >= 32 && !process.log().contains(text.trim()));
+    assert!(folder.path().join("data/qingniao.db").is_file());
+    for words in ["data: SQLite in data/qingniao.db; files: public", "Aliyun OSS is off", "a token secret was made"] {
+        crate::support::eventually_blocking(words, || process.log().contains(words));
+    }
+    assert!(process.signal("TERM").success());
+    // The second start keeps it and says nothing of it.
+    let process = Process::start(&mut command(folder.path()));
+    assert_eq!(std::fs::read_to_string(&secret).unwrap(), text);
+    assert!(!process.log().contains("secret"));
+}
+
+#[tokio::test]
+async fn tokens_survive_a_kill() {
+    let folder = folder();
+    let process = Process::start(&mut command(folder.path()));
+    let credentials = json!({ "username": unique("alice"), "password": PASSWORD });
+    let token = Door::to(process.address).post("/api/regChat", credentials).await.ok()["token"].clone();
+    process.kill();
+    let process = Process::start(&mut command(folder.path()));
+    let call = Door::to(process.address).call(reqwest::Method::POST, "chatGetmessageOffLine");
+    call.token(token.as_str().unwrap()).send().await.ok();
+}
+
+#[test]
+fn a_secret_that_was_cut_short_stops_the_start() {
+    let folder = folder();
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    std::fs::write(folder.path().join("data/jwt_secret"), "short\n").unwrap();
+    let ended = run(command(folder.path()).env("QINGNIAO_LISTEN", "127.0.0.1:0"));
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.err.contains("data/jwt_secret is too short"), "{}", ended.err);
+}
+
+#[test]
+fn a_port_in_use_stops_the_start_with_its_key() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = run_with(&[("QINGNIAO_LISTEN", &address)], &["serve"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.err.contains(&address) && ended.err.contains("QINGNIAO_LISTEN"), "{}", ended.err);
+}
+
+#[test]
+fn a_database_that_is_not_there_stops_the_start_and_no_password_is_shown() {
+    let url = "mysql://root:hunter2@127.0.0.1:1/qingniao_none";
+    let set =
+        [("DATABASE_URL", url), ("QINGNIAO_DATABASE_ACQUIRE_TIMEOUT_MS", "300"), ("QINGNIAO_LISTEN", "127.0.0.1:0")];
+    for sub_command in ["serve", "migrate"] {
+        let ended = run_with(&set, &[sub_command]);
+        assert_eq!(ended.code, Some(1), "{}", ended.err);
+        assert!(ended.err.contains("cannot go on") && !ended.err.contains("hunter2"), "{}", ended.err);
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_stops_the_start_and_is_named() {
+    let folder = folder();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let set = [("QINGNIAO_DATA_DIR", "file/data"), ("QINGNIAO_LISTEN", "127.0.0.1:0")];
+    let ended = run(command(folder.path()).envs(set));
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.err.contains("file/data"), "{}", ended.err);
+}
+
+#[test]
+fn signals_stop_the_server_in_good_order_and_soon() {
+    for name in ["TERM", "INT"] {
+        let folder = folder();
+        let mut process = Process::start(&mut command(folder.path()));
+        let _open = std::net::TcpStream::connect(process.address).unwrap();
+        let began = Instant::now();
+        assert!(process.signal(name).success());
+        assert!(began.elapsed() < Duration::from_secs(3), "{name} took {:?}", began.elapsed());
+        assert!(process.log().contains("stopped"), "{}", process.log());
+        // SQLite's log was folded into the file.
+        assert!(!folder.path().join("data/qingniao.db-wal").exists());
+    }
+}
+
+#[test]
+fn log_lines_may_be_json() {
+    let folder = folder();
+    let mut process = Process::start(command(folder.path()).env("QINGNIAO_LOG_FORMAT", "json"));
+    process.signal("TERM");
+    let log = process.log();
+    assert!(log.lines().count() >= 3);
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line["fields"]["message"].is_string() && line["level"].is_string(), "{line}");
+    }
+}
+
+#[test]
+fn the_log_s_level_is_rust_log_s() {
+    let folder = folder();
+    let ended = run(command(folder.path()).env("RUST_LOG", "warn").arg("migrate"));
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+}
