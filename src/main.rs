@@ -10,6 +10,7 @@ use qingniao::config::{Config, LogFormat};
 use qingniao::db::Db;
 use qingniao::lifecycle::Server;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -69,6 +70,8 @@ fn main() -> ExitCode {
 async fn serve(config: Config) -> qingniao::error::Result<()> {
     let shown = config.clone();
     raise_open_files(config.http.connections_max);
+    // Before the first log line says that the server is there: a signal that follows it must find its handler.
+    let signals = Signals::listen();
     let server = Server::start(config, Clock::System).await?;
     info!("listening on http://{} (HTTP under /api, push under /ws)", server.address);
     let store = if shown.database_url.is_empty() {
@@ -91,7 +94,7 @@ async fn serve(config: Config) -> qingniao::error::Result<()> {
     } else {
         warn!("no ffmpeg was found: getVideoScreenshot fails; install it or set covers.ffmpeg_path");
     }
-    wait_for_signal().await;
+    signals.wait().await;
     info!("stopping");
     server.stop().await;
     info!("stopped");
@@ -111,13 +114,25 @@ fn raise_open_files(connections_max: usize) {
     }
 }
 
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).expect("signals can be listened to");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be listened to");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that stop the server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Self {
+        Self {
+            terminate: signal(SignalKind::terminate()).expect("signals can be listened to"),
+            interrupt: signal(SignalKind::interrupt()).expect("signals can be listened to"),
+        }
+    }
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
