@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
 
@@ -9,8 +9,11 @@ use crate::setting::{Engine, Target};
 /// Drives the release binary over loopback and prints one table.
 #[derive(Parser)]
 pub struct Arguments {
-    /// Rows to run, by name or by the beginning of a name; all when none is given.
+    /// Rows to run, by name, by topic or by the beginning of a name; all when none is given.
     pub rows: Vec<String>,
+    /// Rows to leave out, named likewise.
+    #[arg(long, value_delimiter = ',')]
+    pub skip: Vec<String>,
     /// How often each row is run; the table shows the median.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub runs: u32,
@@ -23,6 +26,12 @@ pub struct Arguments {
     /// Where MySQL or MariaDB listens; the database `qingniao_load` there is made anew for each run.
     #[arg(long, default_value = "mysql://root@127.0.0.1:3306")]
     pub mysql_url: String,
+    /// Measures another build of the server than the one that was built with this program.
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_qingniao"), hide_default_value = true)]
+    pub binary: PathBuf,
+    /// Prints the table as Markdown, when all rows are done.
+    #[arg(long)]
+    pub markdown: bool,
     /// Lists the rows.
     #[arg(long)]
     pub list: bool,

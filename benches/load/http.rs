@@ -114,11 +114,16 @@ impl Head {
 
 /// The bytes of a request. `route` is method and path, as in `POST /api/regChat`.
 pub fn request(route: &str, token: &str, body: &str) -> Vec<u8> {
+    request_of(route, token, "application/json", body.as_bytes())
+}
+
+/// The same with a body that is not JSON.
+pub fn request_of(route: &str, token: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     let token = if token.is_empty() { String::new() } else { format!("token: {token}\r\n") };
     let length = body.len();
-    format!(
-        "{route} HTTP/1.1\r\nhost: 127.0.0.1\r\n{token}content-type: application/json\r\n\
-         content-length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
+    let head = format!(
+        "{route} HTTP/1.1\r\nhost: 127.0.0.1\r\n{token}content-type: {content_type}\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
 }

@@ -4,6 +4,7 @@
 //! on one thread and does little for each message, because it shares the machine with the server.
 
 mod arguments;
+mod asking;
 mod ceiling;
 mod chat;
 mod crew;
@@ -11,6 +12,7 @@ mod database;
 mod failure;
 mod fan;
 mod figures;
+mod files;
 mod http;
 mod letter;
 mod machine;
@@ -19,6 +21,7 @@ mod people;
 mod procfs;
 mod report;
 mod rows;
+mod seed;
 mod server;
 mod setting;
 mod table;
@@ -67,7 +70,7 @@ fn main() -> ExitCode {
 
 fn list() {
     for row in ROWS {
-        println!("{:<14}{}", row.name, row.about);
+        println!("{:<8}{:<14}{}", row.topic, row.name, row.about);
     }
 }
 
@@ -86,7 +89,7 @@ fn raise_open_files() -> Result<(), Failure> {
 
 /// Runs the chosen rows; false when one failed or sounded an alarm.
 fn measure(arguments: &Arguments) -> Result<bool, Failure> {
-    let chosen = choose(&arguments.rows)?;
+    let chosen = choose(&arguments.rows, &arguments.skip)?;
     let runtime = Builder::new_current_thread().enable_all().build().doing("starting the runtime")?;
     LocalSet::new().block_on(&runtime, async {
         let mut interrupts = signal(SignalKind::interrupt()).doing("waiting for Ctrl-C")?;
@@ -100,15 +103,11 @@ fn measure(arguments: &Arguments) -> Result<bool, Failure> {
     })
 }
 
-fn choose(names: &[String]) -> Result<Vec<&'static Row>, Failure> {
-    let unknown = names.iter().find(|name| !ROWS.iter().any(|row| row.name.starts_with(name.as_str())));
+fn choose(names: &[String], skip: &[String]) -> Result<Vec<&'static Row>, Failure> {
+    let unknown = names.iter().chain(skip).find(|name| !ROWS.iter().any(|row| row.is_meant_by(name)));
     if let Some(name) = unknown {
-        return Err(Failure::new(format!("no row is called {name}; --list lists them")));
+        return Err(Failure::new(format!("no row or topic is called {name}; --list lists them")));
     }
-    let exact = |name: &String| ROWS.iter().any(|row| row.name == name);
-    let wanted = |row: &&Row| {
-        let hit = |name: &String| if exact(name) { row.name == name } else { row.name.starts_with(name.as_str()) };
-        names.is_empty() || names.iter().any(hit)
-    };
-    Ok(ROWS.iter().filter(wanted).collect())
+    let meant = |row: &Row, names: &[String]| names.iter().any(|name| row.is_meant_by(name));
+    Ok(ROWS.iter().filter(|row| (names.is_empty() || meant(row, names)) && !meant(row, skip)).collect())
 }

@@ -4,7 +4,9 @@
 
 use std::{
     fs::{self, File},
+    io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
@@ -16,12 +18,15 @@ use tokio::time::sleep;
 use crate::{
     database,
     failure::{Failure, While},
+    seed::{Place, Seed},
     setting::{Engine, Setting, Target},
 };
 
-/// Outside the range from which the kernel gives ports to clients.
-static NEXT_PORT: AtomicU16 = AtomicU16::new(21_000);
-const PORTS_TRIED_MAX: usize = 500;
+/// Ports outside the range from which the kernel gives them to clients; each load program begins at another one.
+const FIRST_PORT: u16 = 21_000;
+const FIRST_PORTS: u32 = 10;
+static PORTS_TAKEN: AtomicU16 = AtomicU16::new(0);
+const PORTS_TRIED_MAX: u16 = 1000;
 const START_TIME_MAX: Duration = Duration::from_secs(30);
 const STOP_TIME_MAX: Duration = Duration::from_secs(20);
 const LOG_SHOWN_BYTES: usize = 1500;
@@ -37,6 +42,7 @@ pub struct Server {
     child: Child,
     command: Vec<(String, String)>,
     target: Target,
+    binary: PathBuf,
     pub address: SocketAddr,
     /// Holds database, log and files; gone with the server.
     pub directory: TempDir,
@@ -61,8 +67,9 @@ impl Server {
         }
         command.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         fs::create_dir_all(directory.path().join("public")).doing("making the public directory")?;
-        let child = spawn(setting.target, &command, &directory, address)?;
-        let mut server = Self { child, command, target: setting.target, address, directory };
+        let binary = setting.binary.clone();
+        let child = spawn(setting.target, &binary, &command, &directory, address)?;
+        let mut server = Self { child, command, target: setting.target, binary, address, directory };
         server.wait_until_listening().await?;
         Ok(server)
     }
@@ -85,8 +92,27 @@ impl Server {
     }
 
     /// Stops the server as an operator would, and starts it again on the same data.
-    /// Returns the time from the start of the process to the first accepted connection.
+    /// Returns the time from the start of the process to the first answer.
     pub async fn stop_and_start(&mut self) -> Result<Duration, Failure> {
+        self.stop().await?;
+        self.start_again().await
+    }
+
+    /// Stops the server, fills its database, and starts it again on it.
+    pub async fn seed(&mut self, fill: impl AsyncFnOnce(&mut Seed) -> Result<(), Failure>) -> Result<(), Failure> {
+        self.stop().await?;
+        let url = self.command.iter().find(|(name, _)| name == "DATABASE_URL");
+        let place = match url {
+            Some((_, url)) => Place::Mysql(url.clone()),
+            None => Place::Sqlite(self.directory.path().join("data/qingniao.db")),
+        };
+        let mut seed = Seed::open(place).await?;
+        fill(&mut seed).await?;
+        seed.close().await?;
+        self.start_again().await.map(|_| ())
+    }
+
+    async fn stop(&mut self) -> Result<(), Failure> {
         let pid = self.pid().to_string();
         Command::new("kill").args(["-TERM", &pid]).status().doing("stopping the server")?;
         let asked = Instant::now();
@@ -96,12 +122,12 @@ impl Server {
             }
             sleep(Duration::from_millis(5)).await;
         }
-        self.start_again().await
+        Ok(())
     }
 
     async fn start_again(&mut self) -> Result<Duration, Failure> {
         let begun = Instant::now();
-        self.child = spawn(self.target, &self.command, &self.directory, self.address)?;
+        self.child = spawn(self.target, &self.binary, &self.command, &self.directory, self.address)?;
         self.wait_until_listening().await?;
         Ok(begun.elapsed())
     }
@@ -109,7 +135,7 @@ impl Server {
     async fn wait_until_listening(&mut self) -> Result<(), Failure> {
         let begun = Instant::now();
         loop {
-            if TcpStream::connect(self.address).is_ok() {
+            if answers(self.address) {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait().doing("watching the server start")? {
@@ -139,15 +165,27 @@ impl Drop for Server {
     }
 }
 
+/// Whether a request is answered: a connection alone may be accepted long before the database is open.
+fn answers(address: SocketAddr) -> bool {
+    let answer = || {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(START_TIME_MAX))?;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")?;
+        stream.read_exact(&mut [0])
+    };
+    answer().is_ok()
+}
+
 fn spawn(
     target: Target,
+    binary: &Path,
     environment: &[(String, String)],
     directory: &TempDir,
     address: SocketAddr,
 ) -> Result<Child, Failure> {
     let mut command = match target {
         Target::Server => {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_qingniao"));
+            let mut command = Command::new(binary);
             command.arg("serve");
             command
         }
@@ -171,7 +209,9 @@ fn spawn(
 }
 
 fn unused_port() -> Result<u16, Failure> {
-    let ports = (0..PORTS_TRIED_MAX).map(|_| NEXT_PORT.fetch_add(1, Ordering::Relaxed));
+    let place = u16::try_from(std::process::id() % FIRST_PORTS).unwrap_or_default();
+    let first = FIRST_PORT + place * PORTS_TRIED_MAX;
+    let ports = (0..PORTS_TRIED_MAX).map(|_| first + PORTS_TAKEN.fetch_add(1, Ordering::Relaxed) % PORTS_TRIED_MAX);
     let mut unused = ports.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
     unused.next().doing("an unused port")
 }

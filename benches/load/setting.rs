@@ -1,6 +1,6 @@
 //! Against what, on which engine and for how long a row is run.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 
@@ -40,6 +40,8 @@ pub struct Setting {
     pub warm_up: Duration,
     /// The measured time of a row that is measured by time.
     pub measured: Duration,
+    /// The server's program.
+    pub binary: PathBuf,
     /// The server's root URL of MySQL, without a database.
     pub mysql_url: String,
 }

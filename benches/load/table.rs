@@ -1,6 +1,6 @@
 //! Runs rows, tells how far it is, and hands their findings to the report.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -8,7 +8,8 @@ use crate::{
     arguments::Arguments,
     failure::{Failure, While},
     figures::Findings,
-    machine, report,
+    machine,
+    report::{self, Part},
     rows::Row,
     server::LAST_LOG,
     setting::{Setting, Target},
@@ -20,23 +21,33 @@ const WARM_UP: Duration = Duration::from_secs(2);
 
 /// Measures the chosen rows and prints them; false when one failed or sounded an alarm.
 pub async fn print(arguments: &Arguments, chosen: &[&Row]) -> Result<bool, Failure> {
-    println!("machine   {}", machine::describe()?);
-    println!(
+    let machine = format!("machine   {}", machine::describe()?);
+    let settings = format!(
         "settings  release binary, a fresh server for each run, {} runs of {} s, {} unless the row says otherwise, \
          ~400-byte messages, keep-alive HTTP, loopback, generator on one thread",
         arguments.runs, arguments.seconds, arguments.engine
     );
+    println!("{machine}\n{settings}");
     report::print_head();
-    let mut well = true;
+    let begun = Instant::now();
+    let (mut well, mut parts) = (true, Vec::new());
     for (index, row) in chosen.iter().enumerate() {
         let place = format!("[{}/{}] {}", index + 1, chosen.len(), row.name);
-        well &= measure_row(arguments, row, &place).await;
+        let (part, row_well) = measure_row(arguments, row, &place).await;
+        part.print();
+        parts.push(part);
+        well &= row_well;
+    }
+    eprintln!("all rows took {} s", begun.elapsed().as_secs());
+    if arguments.markdown {
+        println!("\n- {machine}\n- {settings}\n");
+        report::print_markdown(&parts);
     }
     Ok(well)
 }
 
 /// Server and ceiling take turns, so that a change of the machine's mood meets both.
-async fn measure_row(arguments: &Arguments, row: &Row, place: &str) -> bool {
+async fn measure_row(arguments: &Arguments, row: &Row, place: &str) -> (Part, bool) {
     let (mut servers, mut ceilings, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 1..=arguments.runs {
         for target in [Target::Server, Target::Ceiling] {
@@ -56,15 +67,12 @@ async fn measure_row(arguments: &Arguments, row: &Row, place: &str) -> bool {
     if arguments.only == Some(Target::Ceiling) {
         std::mem::swap(&mut servers, &mut ceilings);
     }
-    report::print_row(row.name, &servers, &ceilings);
-    for failure in &failures {
-        println!("{:<14}!!! FAILED: {failure}", row.name);
-    }
+    let part = Part::new(row.name, &servers, &ceilings, &failures);
     if !failures.is_empty() {
         eprintln!("{place}: the last server's log is {LAST_LOG}");
     }
     let quiet = |runs: &[Findings]| runs.iter().all(|run| run.alarms.is_empty());
-    failures.is_empty() && quiet(&servers) && quiet(&ceilings)
+    (part, failures.is_empty() && quiet(&servers) && quiet(&ceilings))
 }
 
 async fn run_once(arguments: &Arguments, row: &Row, target: Target) -> Result<Findings, Failure> {
@@ -73,6 +81,7 @@ async fn run_once(arguments: &Arguments, row: &Row, target: Target) -> Result<Fi
         engine: row.engine.unwrap_or(arguments.engine),
         warm_up: WARM_UP,
         measured: Duration::from_secs(arguments.seconds),
+        binary: arguments.binary.clone(),
         mysql_url: arguments.mysql_url.clone(),
     };
     timeout(RUN_TIME_MAX, row.run(&setting)).await.doing(format!("more than {RUN_TIME_MAX:?}"))?

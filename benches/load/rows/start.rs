@@ -27,10 +27,10 @@ pub async fn run(setting: &Setting) -> Result<Findings, Failure> {
     sleep(IDLE_TIME).await;
     let rss = procfs::rss_kib(server.pid())?;
     let after_kill = server.kill_and_start().await?;
-    let size = fs::metadata(env!("CARGO_BIN_EXE_qingniao")).doing("measuring the binary")?.len();
+    let size = fs::metadata(&setting.binary).doing("measuring the binary")?.len();
 
     let mut findings = Findings { alarms: report.alarms, ..Findings::default() };
-    findings.tell("start to listening, ms", millis(after_stop), Goal::AtMost(150.0));
+    findings.tell("start to the first answer, ms", millis(after_stop), Goal::AtMost(150.0));
     findings.tell("the same after kill -9, ms", millis(after_kill), Goal::Told);
     findings.tell("RSS idle, MB", float(rss * 1024) / 1e6, Goal::AtMost(25.0));
     findings.tell("binary, MB", float(size) / 1e6, Goal::AtMost(40.0));
