@@ -381,6 +381,22 @@ async fn the_token_of_an_upgraded_guest_still_acts_as_a_guest() {
 }
 
 #[tokio::test]
+async fn every_door_replies_with_the_same_fields() {
+    let server = TestServer::start().await;
+    let (alice, guest) = (server.user("alice").await, server.guest().await);
+    let keys = |account: &Value| account.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let doors = [
+        guest.account.clone(),
+        register(&server, &guest.device_id, &unique("bob")).await.ok(),
+        login(&server, &guest.device_id, &alice.username, PASSWORD).await.ok(),
+        server.post("/api/loginChat", json!({ "username": alice.username, "password": PASSWORD })).await.ok(),
+    ];
+    for account in &doors {
+        assert_eq!(keys(account), keys(&alice.account));
+    }
+}
+
+#[tokio::test]
 async fn after_a_registration_the_device_gets_a_fresh_guest() {
     let server = TestServer::start().await;
     let guest = server.guest().await;
