@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod handlers;
 pub mod model;
 pub mod passwords;
+pub mod search;
 pub mod service;
 mod sessions;
 mod store;

@@ -78,6 +78,9 @@ pub async fn insert(app: &App, new: &NewUser<'_>) -> Result<UserId> {
     let mut tx = app.db.begin().await?;
     let id = store::insert_user(&mut tx.conn(), new).await.map_err(taken)?;
     store::insert_profile(&mut tx.conn(), id, new.now_ms).await?;
+    if new.role == Role::User {
+        store::insert_username_parts(&mut tx.conn(), id, new.username).await?;
+    }
     tx.commit().await?;
     Ok(id)
 }
@@ -95,6 +98,7 @@ pub async fn upgrade_guest(app: &Shared, guest: UserId, username: &str, password
             // Another call of the device was faster.
             return Err(USERNAME_TAKEN);
         }
+        store::insert_username_parts(&mut tx.conn(), guest, &name).await?;
         tx.commit().await?;
         forget(&own, guest);
         Ok(())

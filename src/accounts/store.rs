@@ -1,7 +1,8 @@
 //! Statements on `users`, `profiles` and `sessions`.
 
 use super::model::{AccountRow, DeviceStats, NewUser, Profile, Role, SessionRow, User};
-use crate::db::{Conn, dialect, execute, fetch_all, fetch_all_with, fetch_optional, sql::Sql};
+use crate::db::sql::{ROWS_MAX, Sql};
+use crate::db::{Conn, dialect, execute, execute_with, fetch_all, fetch_all_with, fetch_optional};
 use crate::error::Result;
 use crate::ids::UserId;
 
@@ -95,6 +96,63 @@ pub async fn insert_user(conn: &mut Conn<'_>, new: &NewUser<'_>) -> Result<UserI
 pub async fn insert_profile(conn: &mut Conn<'_>, user: UserId, now_ms: i64) -> Result<()> {
     execute!(conn, "INSERT INTO profiles (user_id, created_at, updated_at) VALUES (?, ?, ?)", user, now_ms, now_ms)?;
     Ok(())
+}
+
+/// Makes a registered name findable by every part of it (table `username_parts`).
+pub async fn insert_username_parts(conn: &mut Conn<'_>, user: UserId, username: &str) -> Result<()> {
+    let key = username_key(username);
+    let parts: Vec<&str> = key.char_indices().map(|(at, _)| &key[at..]).take(ROWS_MAX).collect();
+    let sql = Sql::rows("INSERT INTO username_parts (whole, part, user_id) VALUES ", "(?,?,?)", parts.len(), "");
+    execute_with!(conn, sql.clone(), q => {
+        for part in &parts {
+            q = q.bind(i64::from(part.len() == key.len())).bind(part.as_bytes()).bind(user);
+        }
+        q
+    })?;
+    Ok(())
+}
+
+/// Enabled users whose names begin with `key`, by name (primary key of `username_parts`). CROSS JOIN fixes the order of the
+/// reads on SQLite: the range first, then each user by id.
+pub async fn list_users_by_start(conn: &mut Conn<'_>, key: &str, except: UserId, limit: usize) -> Result<Vec<User>> {
+    let (from, below) = range(key);
+    fetch_all!(
+        conn,
+        User,
+        "SELECT u.id, u.uuid, u.username, u.nickname, u.avatar, u.role, u.status, u.userset, u.invite_confirm \
+         FROM username_parts p CROSS JOIN users u ON u.id = p.user_id \
+         WHERE p.whole = 1 AND p.part >= ? AND p.part < ? AND u.status = 1 AND u.role <> 'visitor' AND u.id <> ? \
+         ORDER BY p.part LIMIT ?",
+        &from[..],
+        &below[..],
+        except,
+        i64::try_from(limit).unwrap_or(i64::MAX)
+    )
+}
+
+/// Enabled users whose names hold `key` after their first character, in no order (primary key of `username_parts`). A name
+/// may hold it twice, hence DISTINCT, which sorts nothing but ids.
+pub async fn list_users_by_middle(conn: &mut Conn<'_>, key: &str, except: UserId, limit: usize) -> Result<Vec<User>> {
+    let (from, below) = range(key);
+    fetch_all!(
+        conn,
+        User,
+        "SELECT u.id, u.uuid, u.username, u.nickname, u.avatar, u.role, u.status, u.userset, u.invite_confirm \
+         FROM (SELECT DISTINCT p.user_id AS id FROM username_parts p CROSS JOIN users v ON v.id = p.user_id \
+         WHERE p.whole = 0 AND p.part >= ? AND p.part < ? AND v.status = 1 AND v.role <> 'visitor' AND v.id <> ? \
+         LIMIT ?) found CROSS JOIN users u ON u.id = found.id",
+        &from[..],
+        &below[..],
+        except,
+        i64::try_from(limit).unwrap_or(i64::MAX)
+    )
+}
+
+/// The bounds of everything that begins with `key`: no byte of UTF-8 is as large as 255.
+fn range(key: &str) -> (Vec<u8>, Vec<u8>) {
+    let from = key.as_bytes().to_vec();
+    let below = from.iter().copied().chain([u8::MAX]).collect();
+    (from, below)
 }
 
 /// Turns the device's guest into a registered account and unlinks the device. Returns whether the row still was a guest.

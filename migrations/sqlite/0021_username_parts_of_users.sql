@@ -1,0 +1,6 @@
+-- The parts of the users that are there already; an import runs the same statement.
+INSERT INTO username_parts (whole, part, user_id)
+WITH RECURSIVE places (place) AS (SELECT 1 UNION ALL SELECT place + 1 FROM places WHERE place < 50)
+SELECT place = 1, CAST(SUBSTR(username_key, place) AS BLOB), id
+FROM users JOIN places ON place <= LENGTH(username_key)
+WHERE role <> 'visitor';
