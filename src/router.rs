@@ -18,6 +18,7 @@ use crate::accounts::auth::RegisteredUser;
 use crate::accounts::handlers as accounts;
 use crate::app::Shared;
 use crate::error::{AppError, BoxError, Result};
+use crate::friends::handlers as friends;
 use crate::gateway;
 use crate::groups::handlers as groups;
 use crate::media::{self, handlers as files};
@@ -40,8 +41,16 @@ pub fn router(app: Shared) -> Router {
         .route("/public/{*path}", get(media::serve))
         // Behind a token: each handler's extractor says whose.
         .route("/api/chat/logout", post(accounts::logout))
+        .route("/api/chat/searchUser", post(friends::search_user))
+        .route("/api/chat/goodfriendlist/{page}", get(friends::list))
+        .route("/api/chat/getgoodfriendinfo/{id}", get(friends::card))
+        .route("/api/chat/setblackgoodfriend/{id}", post(friends::set_blocked))
+        .route("/api/chat/setstargoodfriend/{id}", post(friends::set_starred))
+        .route("/api/chat/setmeOrfriendCanSee/{id}", post(friends::set_visibility))
         .route("/api/chat/userset", post(accounts::userset))
+        .route("/api/chat/ismygoodfriend/{id}", post(friends::is_mine))
         .route("/api/chat/updateUserinfo", post(accounts::update_userinfo))
+        .route("/api/chat/getUserSetInfo", post(friends::user_settings))
         .route("/api/chat/setPassword", post(accounts::set_password))
         .route("/api/chat/socket/sendmessage", post(messages::send))
         .route("/api/chat/group/create", post(group_requests::create))

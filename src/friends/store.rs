@@ -1,8 +1,8 @@
 //! Statements on `friends`.
 
-use super::model::Friend;
+use super::model::{Friend, Listed};
 use crate::db::sql::Sql;
-use crate::db::{Conn, fetch_all_with, fetch_optional};
+use crate::db::{Conn, dialect, execute, fetch_all, fetch_all_with, fetch_one, fetch_optional};
 use crate::error::Result;
 use crate::ids::{FriendshipId, UserId};
 
@@ -45,4 +45,104 @@ pub async fn list_reachable(conn: &mut Conn<'_>, user: UserId, ids: &[Friendship
         }
         q
     })
+}
+
+/// How many of the two rows of a pair there are.
+pub async fn count_pair(conn: &mut Conn<'_>, one: UserId, other: UserId) -> Result<i64> {
+    let (count,) = fetch_one!(
+        conn,
+        (i64,),
+        "SELECT COUNT(*) FROM friends WHERE (user_id = ? AND friend_id = ?) OR (user_id = ? AND friend_id = ?)",
+        one,
+        other,
+        other,
+        one
+    )?;
+    Ok(count)
+}
+
+/// A page of somebody's list, oldest first (index `friends_list`).
+pub async fn list_page(conn: &mut Conn<'_>, user: UserId, limit: i64, offset: i64) -> Result<Vec<Listed>> {
+    fetch_all!(
+        conn,
+        Listed,
+        "SELECT f.id, f.friend_id, f.remark, u.uuid, u.username, u.nickname, u.avatar \
+         FROM friends f CROSS JOIN users u ON u.id = f.friend_id WHERE f.user_id = ? ORDER BY f.id LIMIT ? OFFSET ?",
+        user,
+        limit,
+        offset
+    )
+}
+
+/// Adds `friend` to the list of `user`, unless it is there already.
+pub async fn insert_absent(conn: &mut Conn<'_>, user: UserId, friend: UserId, remark: &str, now_ms: i64) -> Result<()> {
+    let tail = dialect::on_conflict_ignore(conn.engine(), "user_id, friend_id");
+    let sql = Sql::rows(
+        "INSERT INTO friends (user_id, friend_id, remark, created_at, updated_at) VALUES ",
+        "(?,?,?,?,?)",
+        1,
+        &tail,
+    );
+    execute!(conn, sql.clone(), user, friend, remark, now_ms, now_ms)?;
+    Ok(())
+}
+
+/// Turns the blacklist mark around, in one statement so that two requests are two turns. Returns whether the row exists.
+pub async fn update_blocked(conn: &mut Conn<'_>, user: UserId, friend: UserId, now_ms: i64) -> Result<bool> {
+    let done = execute!(
+        conn,
+        "UPDATE friends SET blocked = CASE WHEN blocked = 0 THEN 1 ELSE 0 END, updated_at = ? \
+         WHERE user_id = ? AND friend_id = ?",
+        now_ms,
+        user,
+        friend
+    )?;
+    Ok(done.rows == 1)
+}
+
+/// Turns the star around. Returns whether the row exists and is not blocked.
+pub async fn update_starred(conn: &mut Conn<'_>, user: UserId, friend: UserId, now_ms: i64) -> Result<bool> {
+    let done = execute!(
+        conn,
+        "UPDATE friends SET starred = CASE WHEN starred = 0 THEN 1 ELSE 0 END, updated_at = ? \
+         WHERE user_id = ? AND friend_id = ? AND blocked = 0",
+        now_ms,
+        user,
+        friend
+    )?;
+    Ok(done.rows == 1)
+}
+
+/// Sets who sees whose posts. Returns whether the row exists and is not blocked.
+pub async fn update_visibility(
+    conn: &mut Conn<'_>,
+    (user, friend): (UserId, UserId),
+    friendlookme: i64,
+    melookfriend: i64,
+    now_ms: i64,
+) -> Result<bool> {
+    let done = execute!(
+        conn,
+        "UPDATE friends SET friendlookme = ?, melookfriend = ?, updated_at = ? \
+         WHERE user_id = ? AND friend_id = ? AND blocked = 0",
+        friendlookme,
+        melookfriend,
+        now_ms,
+        user,
+        friend
+    )?;
+    Ok(done.rows == 1)
+}
+
+/// Removes both rows of a pair.
+pub async fn delete_pair(conn: &mut Conn<'_>, one: UserId, other: UserId) -> Result<()> {
+    execute!(
+        conn,
+        "DELETE FROM friends WHERE (user_id = ? AND friend_id = ?) OR (user_id = ? AND friend_id = ?)",
+        one,
+        other,
+        other,
+        one
+    )?;
+    Ok(())
 }
