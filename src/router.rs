@@ -23,6 +23,7 @@ use crate::gateway;
 use crate::groups::handlers as groups;
 use crate::media::{self, handlers as files};
 use crate::messages::handlers as messages;
+use crate::requests::friends::handlers as friend_requests;
 use crate::requests::groups::handlers as group_requests;
 use crate::visitors::handlers as visitors;
 
@@ -42,15 +43,21 @@ pub fn router(app: Shared) -> Router {
         // Behind a token: each handler's extractor says whose.
         .route("/api/chat/logout", post(accounts::logout))
         .route("/api/chat/searchUser", post(friends::search_user))
+        .route("/api/chat/applyfriend", post(friend_requests::apply))
+        .route("/api/chat/listapplyfriend/{page}", get(friend_requests::list))
+        .route("/api/chat/handleapply/{id}", post(friend_requests::answer))
         .route("/api/chat/goodfriendlist/{page}", get(friends::list))
         .route("/api/chat/getgoodfriendinfo/{id}", get(friends::card))
         .route("/api/chat/setblackgoodfriend/{id}", post(friends::set_blocked))
         .route("/api/chat/setstargoodfriend/{id}", post(friends::set_starred))
         .route("/api/chat/setmeOrfriendCanSee/{id}", post(friends::set_visibility))
+        .route("/api/chat/isApplyfriend/{uuid}", post(friend_requests::find_from))
         .route("/api/chat/userset", post(accounts::userset))
         .route("/api/chat/ismygoodfriend/{id}", post(friends::is_mine))
+        .route("/api/chat/deletegoodfriend/{id}", post(friend_requests::part))
         .route("/api/chat/updateUserinfo", post(accounts::update_userinfo))
         .route("/api/chat/getUserSetInfo", post(friends::user_settings))
+        .route("/api/chat/autoAddFriendAndAgree", post(friend_requests::add))
         .route("/api/chat/setPassword", post(accounts::set_password))
         .route("/api/chat/socket/sendmessage", post(messages::send))
         .route("/api/chat/group/create", post(group_requests::create))

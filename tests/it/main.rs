@@ -5,14 +5,20 @@
 
 mod accounts;
 mod auth;
+mod becoming_friends;
 mod config_cli;
 mod covers;
 mod envelope;
+mod friends;
+mod friends_input;
 mod harness;
 mod oss;
 mod public_files;
 mod qrcode;
+mod requests_friends;
 mod routes;
+mod search;
+mod strangers;
 #[allow(dead_code, unused_imports, reason = "each topic uses a part of it")]
 mod support;
 mod tidy;

@@ -3,6 +3,7 @@
 
 mod database;
 pub mod files;
+mod friendship;
 mod http;
 mod people;
 mod process;
@@ -16,6 +17,7 @@ mod socket;
 use std::time::Duration;
 
 pub use database::mysql_url;
+pub use friendship::{are_friends, welcomes};
 pub use http::{Call, Reply};
 pub use people::{PASSWORD, Person, device_id, sign, unique};
 pub use process::{Ended, Process, command, run};

@@ -99,6 +99,11 @@ impl Person {
         self.door.person(&self.name, account, "")
     }
 
+    /// Changes one field of `updateUserinfo`.
+    pub async fn set(&self, field: &str, value: impl Into<Value>) {
+        self.post("updateUserinfo", json!({ "fieldname": field, "fieldValue": value.into() })).await.ok();
+    }
+
     /// A socket, after its greeting.
     pub async fn socket(&self) -> Socket {
         let mut socket = Socket::open(self.door.address, Some(&self.token)).await;

@@ -19,7 +19,7 @@ pub const NOW_MS: i64 = 1_757_000_000_000;
 
 /// Ids of users begin here, so that no other row's id is taken for a user's.
 pub const FIRST_USER: i64 = 1_000_000;
-/// More than rows of users are cached for.
+/// More than rows of users and friends are cached for.
 pub const CACHE_MS: i64 = 31_000;
 
 /// A running server. It goes away with the test; `stop` and `restart` are for tests of just that.
@@ -97,6 +97,13 @@ impl TestServer {
         };
         tx.commit().await.unwrap();
         rows
+    }
+
+    /// Changes rows of people and friends by [`Self::sql`], and moves the clock so far that the change is seen.
+    pub async fn alter(&self, statement: &'static str, ids: &[i64]) {
+        let ids: Vec<Value> = ids.iter().map(|id| Value::from(*id)).collect();
+        self.sql(statement, &ids).await;
+        self.advance(CACHE_MS);
     }
 
     /// The one text that a query finds.
