@@ -28,6 +28,7 @@ pub struct Config {
     pub tokens: Tokens,
     pub limits: Limits,
     pub ws: Ws,
+    pub answers: Answers,
     pub uploads: Uploads,
     pub oss: Oss,
     pub covers: Covers,
@@ -73,6 +74,10 @@ section!(
 section!(
     /// `[ws]`
     Ws { heartbeat_s: u64, pong_timeout_s: u64, stall_timeout_s: u64, outbox_bytes_max: usize }
+);
+section!(
+    /// `[answers]`
+    Answers { delay_ms: u64 }
 );
 section!(
     /// `[uploads]`

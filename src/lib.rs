@@ -1,6 +1,7 @@
 //! Qingniao 青鸟: a chat backend in one binary, drop-in for uni-app clients. `ARCHITECTURE.md` is the map.
 
 pub mod accounts;
+pub mod answers;
 pub mod app;
 pub mod blobs;
 pub mod clock;

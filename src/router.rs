@@ -16,6 +16,7 @@ use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
 
 use crate::accounts::auth::RegisteredUser;
 use crate::accounts::handlers as accounts;
+use crate::answers::handlers as answers;
 use crate::app::Shared;
 use crate::error::{AppError, BoxError, Result};
 use crate::friends::handlers as friends;
@@ -59,6 +60,12 @@ pub fn router(app: Shared) -> Router {
         .route("/api/chat/getUserSetInfo", post(friends::user_settings))
         .route("/api/chat/autoAddFriendAndAgree", post(friend_requests::add))
         .route("/api/chat/setPassword", post(accounts::set_password))
+        .route("/api/chat/askanswer/create", post(answers::create))
+        .route("/api/chat/askanswer/update", post(answers::update))
+        .route("/api/chat/askanswer/delete", post(answers::delete))
+        .route("/api/chat/askanswer/list", post(answers::list))
+        .route("/api/chat/askanswer/detail", post(answers::detail))
+        .route("/api/chat/askanswer/search", post(answers::search))
         .route("/api/chat/socket/sendmessage", post(messages::send))
         .route("/api/chat/group/create", post(group_requests::create))
         .route("/api/chat/chatGetmessageOffLine", post(messages::ask))

@@ -40,6 +40,30 @@ struct Success<T> {
     data: T,
 }
 
+/// HTTP 200 with the envelope of `askanswer/*`: `{code, msg, data?}` (contract: messaging, "Outside the 40").
+pub fn coded<T: Serialize>(code: u16, msg: &str, data: Option<T>) -> Response {
+    match serde_json::to_vec(&Coded { code, msg, data }) {
+        Ok(body) => json_reply(StatusCode::OK, body.into()),
+        Err(cause) => AppError::internal(cause).into_response(),
+    }
+}
+
+/// A refusal in the envelope of [`coded`]; what is not the client's doing keeps its status and the common envelope.
+pub fn coded_failure(failure: AppError) -> Response {
+    match failure {
+        AppError::Refused(_) | AppError::Invalid(_) => coded(400, &failure.to_string(), None::<()>),
+        other => other.into_response(),
+    }
+}
+
+#[derive(Serialize)]
+struct Coded<'a, T> {
+    code: u16,
+    msg: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<T>,
+}
+
 impl IntoResponse for AppError {
     fn into_response(self) -> Response {
         let status = match &self {

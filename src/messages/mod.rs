@@ -4,6 +4,7 @@
 //! grow in commit order. `committer` batches chat messages into such transactions. `delivery` pushes what is pending,
 //! `receipts` records what arrived. `ARCHITECTURE.md` has the invariants.
 
+mod answering;
 pub mod committer;
 pub mod delivery;
 pub mod handlers;

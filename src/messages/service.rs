@@ -7,6 +7,7 @@ use quick_cache::sync::Cache;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::answering::{self, Answering, Question};
 use super::committer::Committer;
 use super::model::{
     Address, Audience, Chat, ChatType, NewMessage, Notice, Party, Sent, avatar_in_group, name_in_group,
@@ -17,7 +18,7 @@ use super::receipts::Receipts;
 use super::store;
 use crate::accounts::User;
 use crate::accounts::service as accounts;
-use crate::app::App;
+use crate::app::{App, Shared};
 use crate::clock::MINUTE_MS;
 use crate::error::{AppError, Result};
 use crate::friends::service as friends;
@@ -37,13 +38,20 @@ pub struct State {
     pub(super) order: Arc<tokio::sync::Mutex<()>>,
     pub(super) contacts: Cache<(UserId, UserId), ()>,
     pub(super) receipts: Receipts,
+    pub(super) answering: Answering,
     committer: Committer,
 }
 
 impl State {
     /// Hands messages to `committer`.
     pub fn new(committer: Committer) -> Self {
-        Self { order: Arc::default(), contacts: Cache::new(CONTACTS_MAX), receipts: Receipts::default(), committer }
+        Self {
+            order: Arc::default(),
+            contacts: Cache::new(CONTACTS_MAX),
+            receipts: Receipts::default(),
+            answering: Answering::default(),
+            committer,
+        }
     }
 
     /// Takes note of what a connection has proved to have received.
@@ -68,14 +76,14 @@ pub struct Outgoing {
 }
 
 /// Accepts a chat message: when this returns, it is durable. Returns the message object as JSON.
-pub async fn send(app: &App, me: &User, outgoing: &Outgoing) -> Result<Bytes> {
+pub async fn send(app: &Shared, me: &User, outgoing: &Outgoing) -> Result<Bytes> {
     match outgoing.chat_type {
         ChatType::Single => send_single(app, me, outgoing).await,
         ChatType::Group => send_group(app, me, outgoing).await,
     }
 }
 
-async fn send_single(app: &App, me: &User, outgoing: &Outgoing) -> Result<Bytes> {
+async fn send_single(app: &Shared, me: &User, outgoing: &Outgoing) -> Result<Bytes> {
     let to = UserId(outgoing.to);
     let target = accounts::user(app, to).await?.filter(|user| user.is_enabled());
     let target = target.ok_or_else(|| AppError::refused("对方不存在或者被禁用，不能发消息"))?;
@@ -103,7 +111,11 @@ async fn send_single(app: &App, me: &User, outgoing: &Outgoing) -> Result<Bytes>
         group: None,
         send_uuid: &me.uuid,
     };
-    store_chat(app, me, &chat, Address::User(to), permit == Permit::FirstOnly).await
+    let body = store_chat(app, me, &chat, Address::User(to), permit == Permit::FirstOnly).await?;
+    if let Some(question) = Question::in_chat(&chat) {
+        answering::schedule(app, question, me.id, target.clone(), body.clone());
+    }
+    Ok(body)
 }
 
 async fn send_group(app: &App, me: &User, outgoing: &Outgoing) -> Result<Bytes> {

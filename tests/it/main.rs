@@ -4,6 +4,7 @@
 //! `QINGNIAO_TEST_DATABASE_URL=mysql://root@127.0.0.1:3306` is set, one MySQL database that all tests of the run share.
 
 mod accounts;
+mod answers;
 mod auth;
 mod becoming_friends;
 mod config_cli;

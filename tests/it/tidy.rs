@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["app"],
     &["accounts"],
     &["visitors"],
-    &["friends", "groups"],
+    &["friends", "groups", "answers"],
     &["media"],
     &["messages"],
     &["requests"],

@@ -1,0 +1,77 @@
+//! A person's own questions and answers. Nobody sees or changes another's (decision 31); another's question only finds
+//! the answer that fits it.
+
+use super::model::{Draft, Entry, fitting};
+use super::store;
+use crate::app::App;
+use crate::error::{AppError, Result};
+use crate::ids::{AnswerId, UserId};
+
+/// Most entries of one person: what one question is compared with.
+const ENTRIES_MAX: i64 = 500;
+/// Characters of a question that are compared; what follows adds nothing to what is asked.
+const QUESTION_MAX: usize = 500;
+
+const TOO_MANY: AppError = AppError::refused("问答数量已达上限");
+
+/// Adds an entry to mine.
+pub async fn create(app: &App, me: UserId, kind: &str, ask: &str, answer: &str) -> Result<Entry> {
+    let mut tx = app.db.begin().await?;
+    if store::count(&mut tx.conn(), me).await? >= ENTRIES_MAX {
+        return Err(TOO_MANY);
+    }
+    let now_ms = app.clock.now_ms();
+    let id = store::insert(&mut tx.conn(), me, (kind, ask, answer), now_ms).await?;
+    let entry = store::find(&mut tx.conn(), me, id).await?;
+    tx.commit().await?;
+    entry.ok_or_else(|| AppError::internal("an entry that was just inserted is missing"))
+}
+
+/// Changes an entry of mine; `None` if I have no such entry.
+pub async fn update(app: &App, me: UserId, id: AnswerId, draft: &Draft) -> Result<Option<Entry>> {
+    let mut tx = app.db.begin().await?;
+    if !store::update(&mut tx.conn(), me, id, draft, app.clock.now_ms()).await? {
+        return Ok(None);
+    }
+    let entry = store::find(&mut tx.conn(), me, id).await?;
+    tx.commit().await?;
+    Ok(entry)
+}
+
+/// Removes an entry of mine. Returns whether there was one.
+pub async fn delete(app: &App, me: UserId, id: AnswerId) -> Result<bool> {
+    let mut tx = app.db.begin().await?;
+    let mine = store::delete(&mut tx.conn(), me, id).await?;
+    tx.commit().await?;
+    Ok(mine)
+}
+
+/// An entry of mine.
+pub async fn find(app: &App, me: UserId, id: AnswerId) -> Result<Option<Entry>> {
+    store::find(&mut app.db.read().await?.conn(), me, id).await
+}
+
+/// My entries, newest first; those of one kind if `kind` is given.
+pub async fn list(app: &App, me: UserId, kind: Option<&str>) -> Result<Vec<Entry>> {
+    let mut reader = app.db.read().await?;
+    match kind {
+        Some(kind) => store::list_by_kind(&mut reader.conn(), me, kind, ENTRIES_MAX).await,
+        None => store::list(&mut reader.conn(), me, ENTRIES_MAX).await,
+    }
+}
+
+/// My entries that answer `question`, best first.
+pub async fn search(app: &App, me: UserId, kind: Option<&str>, question: &str) -> Result<Vec<Entry>> {
+    let entries = list(app, me, kind).await?;
+    Ok(fitting(entries, cut(question)))
+}
+
+/// What `of` has prepared for `question`, whatever the kind.
+pub async fn answer_of(app: &App, of: UserId, question: &str) -> Result<Option<String>> {
+    Ok(search(app, of, None, question).await?.into_iter().next().map(|entry| entry.answer))
+}
+
+fn cut(question: &str) -> &str {
+    let end = question.char_indices().nth(QUESTION_MAX).map_or(question.len(), |(at, _)| at);
+    &question[..end]
+}

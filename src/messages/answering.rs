@@ -1,0 +1,136 @@
+//! The automatic answer: a single message that asks for it (`options.askanswer`) is answered a moment later from what its
+//! recipient has prepared, whether online or not (contract: messaging §4.20 "Q&A").
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tracing::warn;
+
+use super::model::{Address, Chat, ChatType, NewMessage, Text};
+use super::post::Post;
+use crate::accounts::User;
+use crate::answers::service as answers;
+use crate::app::{App, Shared};
+use crate::error::{AppError, Result};
+use crate::ids::{self, UserId};
+
+/// Bytes of messages that wait for their answer at once; past it a message stays without one.
+const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Room for messages that wait for their answer.
+#[derive(Debug)]
+pub struct Answering(Arc<Semaphore>);
+
+impl Default for Answering {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(WAITING_BYTES_MAX)))
+    }
+}
+
+/// The text of a message that asks for an automatic answer.
+#[derive(Debug)]
+pub struct Question(String);
+
+impl Question {
+    /// The question in a single chat message, if it is one.
+    pub fn in_chat(chat: &Chat<'_>) -> Option<Self> {
+        if !is_truthy(&chat.options["askanswer"]) || chat.from_id.0 == chat.to_id {
+            return None;
+        }
+        let content: Value = serde_json::from_str(chat.data).ok()?;
+        content["data"].as_str().filter(|text| !text.is_empty()).map(|text| Self(text.to_owned()))
+    }
+}
+
+/// As JavaScript sees it.
+fn is_truthy(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Bool(true) | Value::Array(_) | Value::Object(_) => true,
+    }
+}
+
+/// Answers the message `body` that `asker` sent to `target`, after the configured delay; at once when the server stops.
+pub fn schedule(app: &Shared, question: Question, asker: UserId, target: Arc<User>, body: Bytes) {
+    let size = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    let Ok(place) = app.messages.answering.0.clone().try_acquire_many_owned(size) else {
+        warn!(user.id = %target.id, "too many messages wait for an automatic answer; this one stays without");
+        return;
+    };
+    let own = app.clone();
+    app.tasks.spawn(async move {
+        let _place = place;
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(own.config.answers.delay_ms)) => {}
+            () = own.stop.cancelled() => {}
+        }
+        if let Err(cause) = answer(&own, &question, asker, &target, &body).await {
+            warn!(%cause, user.id = %target.id, "an automatic answer could not be sent");
+        }
+    });
+}
+
+/// Sends the answer to the asker and a note of it to the target, if there is an answer. It is not the target who writes:
+/// it does not count for the stranger limit.
+async fn answer(app: &App, Question(question): &Question, asker: UserId, target: &User, body: &[u8]) -> Result<()> {
+    let Some(answer) = answers::answer_of(app, target.id, question).await? else { return Ok(()) };
+    let original: Value = serde_json::from_slice(body).map_err(AppError::internal)?;
+    let field = |name: &str| original[name].as_str().unwrap_or_default();
+    let now_ms = app.clock.now_ms();
+    let id = ids::message_uuid(now_ms);
+    let reply = Chat {
+        id,
+        from_avatar: &target.avatar,
+        from_name: field("to_name"),
+        from_id: target.id,
+        to_id: asker.0,
+        to_name: field("from_name"),
+        to_avatar: field("from_avatar"),
+        chat_type: ChatType::Single,
+        kind: field("type"),
+        data: &json!({ "data": answer, "dataType": false, "otherData": null }).to_string(),
+        options: &json!({}),
+        create_time: now_ms,
+        isremove: 0,
+        group: None,
+        send_uuid: &target.uuid,
+    };
+    let reply = serde_json::to_vec(&reply).map_err(AppError::internal)?;
+    let note = note(original, &id.to_string(), &answer, now_ms)?;
+    let stored = |uuid, sender, to, body: Vec<u8>| {
+        (NewMessage { uuid, sender, address: Address::User(to), created_at: now_ms, body: body.into() }, None)
+    };
+    let mut post = Post::begin(app).await?;
+    post.store_all(vec![stored(Some(id), target.id, asker, reply), stored(None, asker, target.id, note)]).await?;
+    post.commit().await
+}
+
+/// The message itself once more, as a notice that says what was answered, under the id of the answer.
+fn note(mut message: Value, id: &str, answer: &str, now_ms: i64) -> Result<Vec<u8>> {
+    let text = format!("系统根据您设置的问答数据，挑选了最接近的答案，回复给对方，回复内容是：\n\n {answer}");
+    message["id"] = Value::from(id);
+    message["type"] = Value::from("systemNotice");
+    message["data"] = serde_json::to_value(Text::new(text)).map_err(AppError::internal)?;
+    message["create_time"] = Value::from(now_ms);
+    serde_json::to_vec(&message).map_err(AppError::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn truth_is_javascript_s() {
+        for yes in [json!(true), json!(1), json!(-0.5), json!("0"), json!([]), json!({})] {
+            assert!(is_truthy(&yes), "{yes}");
+        }
+        for no in [json!(null), json!(false), json!(0), json!(0.0), json!("")] {
+            assert!(!is_truthy(&no), "{no}");
+        }
+    }
+}
