@@ -9,6 +9,7 @@ mod auth;
 mod becoming_friends;
 mod config_cli;
 mod covers;
+mod crash;
 mod envelope;
 mod friends;
 mod friends_input;

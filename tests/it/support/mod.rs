@@ -1,7 +1,7 @@
 //! What tests stand on. `TestServer::start().await` gives a server; `server.user("alice").await` a person; `person.post(…)`
 //! a [`Reply`] with `ok()` and `refused(…)`; `person.socket().await` a [`Socket`] with `next_message()`.
 
-mod database;
+pub mod database;
 pub mod files;
 mod friendship;
 mod http;
