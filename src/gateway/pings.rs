@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Pings of one socket are at least this far apart: bursts in between are confirmed together.
+/// Over time pings of one socket are at least this far apart: bursts in between are confirmed together.
 const PING_GAP: Duration = Duration::from_millis(100);
+/// So many pings may follow their bursts at once, so that a client which takes its messages and leaves has confirmed them.
+const PINGS_AT_ONCE: u32 = 10;
 /// A peer that has not answered its first ping for this long never will: what is written to it counts as received.
 const MUTE_AFTER: Duration = Duration::from_secs(5);
 /// The same when other sockets of this person do answer, so that a broken network is more likely.
@@ -19,9 +21,9 @@ const MUTE_AT_GOODBYE: Duration = Duration::from_secs(1);
 /// How long a socket may take to prove that it lives while another one of its user waits for what it holds.
 pub const DOUBT: Duration = Duration::from_secs(3);
 /// Bytes written beyond the latest confirmation; past it the socket waits for its pong.
-const WINDOW_BYTES: u64 = 256 * 1024;
+const WINDOW_BYTES: u64 = 128 * 1024;
 /// The slowest reader that is waited for, beside the time that a silent one gets.
-const BYTES_PER_SECOND_MIN: u64 = 8 * 1024;
+const BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
 
 /// How a peer treats pings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +64,9 @@ pub struct Pings {
     confirmed: u64,
     confirmed_bytes: u64,
     outstanding: Option<Outstanding>,
-    /// When the latest ping was sent.
-    last: Option<Instant>,
+    /// When the pings so far would have been sent, had they been a gap apart; they may be ahead of that by
+    /// [`PINGS_AT_ONCE`].
+    spent: Option<Instant>,
     /// A ping is due although nothing is unconfirmed.
     wanted: bool,
     /// A pong is expected by then.
@@ -84,7 +87,7 @@ impl Pings {
             confirmed: 0,
             confirmed_bytes: 0,
             outstanding: None,
-            last: None,
+            spent: None,
             wanted: true,
             deadline: None,
             mute_after: MUTE_AFTER,
@@ -135,7 +138,7 @@ impl Pings {
             return None;
         }
         self.outstanding = Some(Outstanding { number: self.written, bytes: self.written_bytes, sent: now });
-        self.last = Some(now);
+        self.spent = Some(self.spent.map_or(now, |spent| spent.max(now)) + PING_GAP);
         self.wanted = false;
         Some(self.written)
     }
@@ -147,10 +150,11 @@ impl Pings {
         if !learn || self.outstanding.is_some() {
             return None;
         }
-        match self.last {
-            Some(last) if self.window_open() => Some(last + PING_GAP),
-            _ => Some(now),
-        }
+        let turn = self
+            .spent
+            .filter(|_| self.window_open())
+            .and_then(|spent| spent.checked_sub(PING_GAP * (PINGS_AT_ONCE - 1)));
+        Some(turn.map_or(now, |turn| turn.max(now)))
     }
 
     /// Takes a pong's payload. Returns the count of messages that it confirms, if that is news.
@@ -264,16 +268,39 @@ mod tests {
 
     #[test]
     fn a_pong_confirms_what_was_written_before_its_ping() {
-        let (mut pings, start) = answering();
-        let now = start + PING_GAP;
+        let (mut pings, now) = answering();
         pings.wrote(3, 300, now);
-        let ping = pings.next_ping(now).unwrap();
+        let ping = pings.next_ping(now).expect("it follows the burst");
         pings.wrote(2, 200, now);
         assert_eq!(pings.next_ping(now + TIMEOUT), None, "one ping at a time");
         assert_eq!(pings.pong(&ping.to_be_bytes()), Some(3));
         assert_eq!(pings.pong(&ping.to_be_bytes()), None, "once");
-        assert_eq!(pings.due(now), Some(now + PING_GAP), "the rest gets a ping of its own");
-        assert_eq!(pings.next_ping(now + PING_GAP), Some(5));
+        assert_eq!(pings.due(now), Some(now), "the rest gets a ping of its own");
+        assert_eq!(pings.next_ping(now), Some(5));
+    }
+
+    /// Uses up all pings that may be sent at once. Returns how many those were.
+    fn exhaust(pings: &mut Pings, now: Instant) -> u32 {
+        for count in 0.. {
+            pings.wrote(1, 100, now);
+            let Some(ping) = pings.next_ping(now) else { return count };
+            pings.pong(&ping.to_be_bytes());
+        }
+        0
+    }
+
+    #[test]
+    fn under_constant_traffic_pings_are_a_gap_apart() {
+        let (mut pings, start) = answering();
+        assert_eq!(exhaust(&mut pings, start), PINGS_AT_ONCE - 1, "the first one came with the greeting");
+        for gaps in 1..50 {
+            let turn = start + PING_GAP * gaps;
+            assert_eq!(pings.due(turn - MS), Some(turn));
+            assert_eq!(pings.next_ping(turn - MS), None);
+            assert_eq!(exhaust(&mut pings, turn), 1);
+        }
+        let rested = start + PING_GAP * 100;
+        assert_eq!(exhaust(&mut pings, rested), PINGS_AT_ONCE);
     }
 
     #[test]
@@ -294,11 +321,12 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_just_after_a_ping_does_not_drop_a_healthy_socket() {
+    fn a_heartbeat_just_after_many_pings_does_not_drop_a_healthy_socket() {
         let (mut pings, start) = answering();
+        exhaust(&mut pings, start);
         let now = start + PING_GAP / 2;
         pings.beat(now);
-        assert_eq!(pings.next_ping(now), None, "too soon after the last one");
+        assert_eq!(pings.next_ping(now), None, "too soon after the others");
         let due = pings.due(now).unwrap();
         assert_eq!(due, start + PING_GAP, "so the timer sends it");
         assert_eq!(fire(&mut pings, due), (Verdict::Fine, None));
