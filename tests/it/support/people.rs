@@ -39,6 +39,14 @@ impl Door {
         (self.user(one).await, self.user(other).await)
     }
 
+    /// Two people who may write to each other as often as they like.
+    pub async fn friends(&self, one: &str, other: &str) -> (Person, Person) {
+        let (one, other) = self.users(one, other).await;
+        one.take_from_all().await;
+        other.take_from_all().await;
+        (one, other)
+    }
+
     /// A new guest on a new device.
     pub async fn guest(&self) -> Person {
         self.guest_on(&device_id()).await
@@ -125,6 +133,12 @@ impl Person {
         let socket = self.socket().await;
         socket.ask().await;
         socket
+    }
+
+    /// Lets everybody write as often as they like.
+    pub async fn take_from_all(&self) {
+        let settings = json!({ "chatset": { "visitor": { "sendCount": 2 }, "user": { "sendCount": 2 } } });
+        self.post("userset", json!({ "userset": settings.to_string() })).await.ok();
     }
 
     /// Sends a text to one person as the client does.
