@@ -73,7 +73,7 @@ impl Crash {
     }
 
     /// Sends from all senders until `stop`, or until the server is gone.
-    async fn load(&self, round: usize, rng: &mut StdRng, stop: Arc<AtomicBool>) -> JoinSet<Load> {
+    fn load(&self, round: usize, rng: &mut StdRng, stop: &Arc<AtomicBool>) -> JoinSet<Load> {
         let mut senders = JoinSet::new();
         for (n, sender) in self.people[..SENDERS].iter().cloned().enumerate() {
             let to = self.recipients().to_vec();
@@ -167,13 +167,15 @@ async fn round(
     kill: bool,
 ) -> (Process, usize, usize) {
     // Half of the recipients are online during the load; which half changes.
-    let online: Vec<bool> = crash.recipients().iter().enumerate().map(|(n, _)| (n + number) % 2 == 0).collect();
-    let mut readers = Vec::new();
-    for (person, online) in crash.recipients().iter().zip(&online) {
-        readers.push(if *online { Some(tokio::spawn(read(person.asking_socket().await, |_| false))) } else { None });
+    let online: Vec<bool> =
+        crash.recipients().iter().enumerate().map(|(n, _)| (n + number).is_multiple_of(2)).collect();
+    let mut readers = JoinSet::new();
+    for (place, person) in crash.recipients().iter().enumerate().filter(|(place, _)| online[*place]) {
+        let socket = person.asking_socket().await;
+        readers.spawn(async move { (place, read(socket, |_| false).await.0) });
     }
     let stop = Arc::new(AtomicBool::new(false));
-    let mut senders = crash.load(number, rng, stop.clone()).await;
+    let mut senders = crash.load(number, rng, &stop);
     tokio::time::sleep(Duration::from_millis(rng.random_range(150..1300))).await;
     let end = Instant::now();
     if kill {
@@ -190,12 +192,10 @@ async fn round(
             load.acknowledged.entry(recipient).or_default().extend(texts);
         }
     }
-    let mut before = Vec::new();
-    for reader in readers {
-        before.push(match reader {
-            Some(reader) => reader.await.unwrap().0,
-            None => Received::new(),
-        });
+    let mut before = vec![Received::new(); online.len()];
+    while let Some(reader) = readers.join_next().await {
+        let (place, received) = reader.unwrap();
+        before[place] = received;
     }
 
     let began = Instant::now();
