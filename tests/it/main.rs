@@ -11,6 +11,7 @@ mod config_cli;
 mod covers;
 mod crash;
 mod delivery;
+mod documents;
 mod envelope;
 mod friends;
 mod friends_input;
