@@ -30,6 +30,11 @@ impl Sql {
         text.push_str(tail);
         Self(text)
     }
+
+    /// `count` times the same query, one after the other in one result.
+    pub fn union(query: &'static str, count: usize) -> Self {
+        Self(vec![query; count].join(" UNION ALL "))
+    }
 }
 
 impl SqlSafeStr for Sql {

@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
+use super::agenda::Agenda;
 use super::model::{Due, frame};
 use super::{receipts, store};
 use crate::app::App;
 use crate::db::sql::ROWS_MAX;
 use crate::error::Result;
-use crate::hub::{Drain, Receipt, Step, Stream};
+use crate::hub::{Confirmed, Drain, Receipt, Step, Stream};
 use crate::ids::{MessageId, SubscriptionId};
 
 /// Pending messages looked up at a time, without their bodies.
@@ -67,7 +68,7 @@ async fn retrying(app: &App, drain: &Drain, readers: &Semaphore) {
 /// Finds out whether anything is pending at all. If not, live pushes may move cursors from now on.
 async fn run_probe(app: &App, drain: &Drain, readers: &Semaphore) -> Result<()> {
     receipts::flush(app).await?;
-    let due = list_due(app, drain, MessageId::default(), readers).await?;
+    let (_, due) = open_agenda(app, drain, MessageId::default(), readers).await?;
     if due.len() < PAGE_MAX {
         let ids: Vec<_> = due.iter().map(|due| due.id).collect();
         app.hub.probe_end(drain, &ids);
@@ -87,35 +88,37 @@ async fn run_drain(app: &App, drain: &Drain, readers: &Semaphore, position: &mut
     // Everything confirmed so far is behind the cursors before they are read.
     receipts::flush(app).await?;
     loop {
-        let page = list_due(app, drain, *position, readers).await?;
-        let last = page.len() < PAGE_MAX;
-        if !push_page(app, drain, page, readers, position).await? {
-            return Ok(());
-        }
-        if last {
-            match app.hub.drain_end(drain, *position) {
-                None => return Ok(()),
-                Some(on_from) => *position = on_from,
+        let (mut agenda, mut page) = open_agenda(app, drain, *position, readers).await?;
+        while !page.is_empty() {
+            let last = page.len() < PAGE_MAX;
+            if !push_page(app, drain, page, readers, position).await? {
+                return Ok(());
             }
+            page = if last { Vec::new() } else { next_page(app, &mut agenda, readers).await? };
+        }
+        match app.hub.drain_end(drain, *position) {
+            None => return Ok(()),
+            Some(on_from) => *position = on_from,
         }
     }
 }
 
-/// The next page of what is pending after `position`, direct and group messages in one order.
-async fn list_due(app: &App, drain: &Drain, position: MessageId, readers: &Semaphore) -> Result<Vec<Due>> {
+/// What is pending after `position`, and the first page of it.
+async fn open_agenda(app: &App, drain: &Drain, position: MessageId, readers: &Semaphore) -> Result<(Agenda, Vec<Due>)> {
     let _slot = readers.acquire().await.expect("the semaphore is never closed");
     let mut reader = app.db.read().await?;
-    let mut conn = reader.conn();
-    let limit = i64::try_from(PAGE_MAX).unwrap_or(i64::MAX);
-    // Ids are committed in order, so up to this one both lists are complete, whatever is committed between the two reads.
-    let newest = store::find_newest_id(&mut conn).await?;
-    let cursor = store::find_inbox_cursor(&mut conn, drain.user).await?.max(position);
-    let mut due = store::list_due_direct(&mut conn, drain.user, cursor, limit).await?;
-    due.extend(store::list_due_group(&mut conn, drain.user, position, limit).await?);
-    due.retain(|due| due.id <= newest);
-    due.sort_unstable_by_key(|due| due.id);
-    due.truncate(PAGE_MAX);
-    Ok(due)
+    let conn = &mut reader.conn();
+    let mut agenda = Agenda::open(conn, drain.user, position).await?;
+    let page = agenda.next_page(conn, PAGE_MAX).await?;
+    if page.len() < PAGE_MAX {
+        app.messages.confirm(drain.user, Confirmed { groups: agenda.idle(), ..Confirmed::default() });
+    }
+    Ok((agenda, page))
+}
+
+async fn next_page(app: &App, agenda: &mut Agenda, readers: &Semaphore) -> Result<Vec<Due>> {
+    let _slot = readers.acquire().await.expect("the semaphore is never closed");
+    agenda.next_page(&mut app.db.read().await?.conn(), PAGE_MAX).await
 }
 
 /// Pushes a page. Returns false if the drain has lost its socket.

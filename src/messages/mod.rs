@@ -5,6 +5,7 @@
 //! `receipts` records what arrived. `ARCHITECTURE.md` has the invariants.
 
 mod answering;
+mod agenda;
 pub mod committer;
 pub mod delivery;
 pub mod handlers;

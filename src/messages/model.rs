@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::accounts::User;
 use crate::groups::model::{Card, Ear, Member, Room};
 use crate::hub::Frame;
-use crate::ids::{GroupId, MessageId, UserId};
+use crate::ids::{GroupId, MessageId, SubscriptionId, UserId};
 
 /// The picture of what the system says about requests (contract: messaging §3).
 pub const SYSTEM_AVATAR: &str = "https://docs-51yrc-com.oss-cn-hangzhou.aliyuncs.com/chat/group.png";
@@ -97,6 +97,21 @@ pub struct Due {
     pub subscription: i64,
     /// The number in the group, or 0.
     pub seq: i64,
+}
+
+/// A person's stay in a group that has messages behind its cursor.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct Stay {
+    /// Row id.
+    pub subscription: SubscriptionId,
+    /// The group.
+    pub group_id: GroupId,
+    /// The cursor.
+    pub delivered_seq: i64,
+    /// Chat is due from the message after this one on.
+    pub active_from_seq: i64,
+    /// The last message that the stay and the group have.
+    pub last_seq: i64,
 }
 
 /// A chat message of a person's.

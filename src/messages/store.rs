@@ -1,6 +1,6 @@
 //! Statements on `messages`, `inboxes`, `early_receipts` and `contacts`.
 
-use super::model::{Address, Audience, Due, NewMessage, Sent};
+use super::model::{Address, Audience, Due, NewMessage, Sent, Stay};
 use crate::db::sql::{ROWS_MAX, Sql};
 use crate::db::{Conn, dialect, execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional};
 use crate::error::Result;
@@ -78,24 +78,54 @@ pub async fn list_due_direct(conn: &mut Conn<'_>, user: UserId, after: MessageId
     )
 }
 
-/// Group messages after `after` that are due by any of the person's subscriptions and were not received early, oldest
-/// first (indexes `subscriptions_user`, `messages_group`).
-pub async fn list_due_group(conn: &mut Conn<'_>, user: UserId, after: MessageId, limit: i64) -> Result<Vec<Due>> {
+/// Stays of the person in groups that have messages behind the cursor (indexes `subscriptions_user` and primary).
+pub async fn list_stays(conn: &mut Conn<'_>, user: UserId, limit: i64) -> Result<Vec<Stay>> {
     fetch_all!(
         conn,
-        Due,
-        "SELECT m.id, m.size, s.id AS subscription, m.seq FROM subscriptions s \
-         JOIN messages m ON m.group_id = s.group_id AND m.seq > s.delivered_seq AND m.seq <= s.until_seq \
-         WHERE s.user_id = ? AND m.id > ? \
-         AND (m.audience = 2 OR m.seq > s.active_from_seq) AND (m.audience <> 0 OR m.sender_id <> ?) \
-         AND NOT EXISTS (SELECT 1 FROM early_receipts e WHERE e.user_id = ? AND e.message_id = m.id) \
-         ORDER BY m.id LIMIT ?",
-        user,
-        after,
-        user,
+        Stay,
+        "SELECT s.id AS subscription, s.group_id, s.delivered_seq, s.active_from_seq, \
+         CASE WHEN s.until_seq < g.last_seq THEN s.until_seq ELSE g.last_seq END AS last_seq \
+         FROM subscriptions s JOIN chat_groups g ON g.id = s.group_id AND g.last_seq > s.delivered_seq \
+         WHERE s.user_id = ? AND s.delivered_seq < s.until_seq ORDER BY s.id LIMIT ?",
         user,
         limit
     )
+}
+
+/// Of each of the stays, the first messages after its cursor and after `after` that are due and were not received early
+/// (index `messages_group`). Each stay is a range with bounds that are values: as a join, MySQL would walk through the
+/// whole history of each group.
+pub async fn list_due_group(
+    conn: &mut Conn<'_>,
+    user: UserId,
+    after: MessageId,
+    stays: &[Stay],
+    limit: i64,
+) -> Result<Vec<Due>> {
+    let sql = Sql::union(
+        "SELECT id, size, subscription, seq FROM (\
+         SELECT m.id, m.size, CAST(? AS SIGNED) AS subscription, m.seq FROM messages m \
+         WHERE m.group_id = ? AND m.seq > ? AND m.seq <= ? AND m.id > ? \
+         AND (m.audience = 2 OR m.seq > ?) AND (m.audience <> 0 OR m.sender_id <> ?) \
+         AND NOT EXISTS (SELECT 1 FROM early_receipts e WHERE e.user_id = ? AND e.message_id = m.id) \
+         ORDER BY m.seq LIMIT ?) due",
+        stays.len(),
+    );
+    fetch_all_with!(conn, Due, sql.clone(), q => {
+        for stay in stays {
+            q = q
+                .bind(stay.subscription)
+                .bind(stay.group_id)
+                .bind(stay.delivered_seq)
+                .bind(stay.last_seq)
+                .bind(after)
+                .bind(stay.active_from_seq)
+                .bind(user)
+                .bind(user)
+                .bind(limit);
+        }
+        q
+    })
 }
 
 /// Bodies of up to [`ROWS_MAX`] messages, oldest first.

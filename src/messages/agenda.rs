@@ -1,0 +1,166 @@
+//! What is pending for one person, in the order of delivery: direct messages and those of each group, merged.
+//!
+//! Each stream is read by itself, a bit ahead, so that a page costs what it holds, however long the history of a group and
+//! however many groups somebody is in. An agenda covers what was committed when it was opened; what came later is for the
+//! next one.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+
+use super::model::{Due, Stay};
+use super::store;
+use crate::db::Conn;
+use crate::error::Result;
+use crate::ids::{MessageId, SubscriptionId, UserId};
+
+/// Messages read ahead, of all streams together; of each at least [`STEP_MIN`].
+const AHEAD: usize = 4096;
+const STEP_MIN: usize = 16;
+const STEP_MAX: usize = 512;
+/// Stays looked up at a time. Somebody with more gets the rest when these have nothing left.
+const STAYS_MAX: i64 = 10_000;
+/// Streams read by one statement; the few numbers keep the statement cache small.
+const TOGETHER: [usize; 3] = [16, 4, 1];
+
+/// See the module.
+#[derive(Debug)]
+pub struct Agenda {
+    user: UserId,
+    /// Everything after this, up to `newest`, is on the agenda.
+    after: MessageId,
+    newest: MessageId,
+    step: usize,
+    streams: Vec<Stream>,
+    /// The next message of each stream that has one ready.
+    heads: BinaryHeap<Reverse<(MessageId, usize)>>,
+    /// Streams that have none ready and may have more.
+    dry: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    source: Source,
+    ready: VecDeque<Due>,
+    /// Nothing was found in it, whatever is read.
+    idle: bool,
+    ended: bool,
+}
+
+/// Where a stream is to be read from next.
+#[derive(Debug)]
+enum Source {
+    Direct(MessageId),
+    Group(Stay),
+}
+
+impl Agenda {
+    /// What is pending for `user` after the message `after`, which was the last that was pushed.
+    pub async fn open(conn: &mut Conn<'_>, user: UserId, after: MessageId) -> Result<Self> {
+        // Ids are committed in order, so up to this one every stream is complete, whatever is committed between the reads.
+        let newest = store::find_newest_id(conn).await?;
+        let cursor = store::find_inbox_cursor(conn, user).await?.max(after);
+        let stays = store::list_stays(conn, user, STAYS_MAX).await?;
+        let sources = std::iter::once(Source::Direct(cursor)).chain(stays.into_iter().map(Source::Group));
+        let streams: Vec<_> =
+            sources.map(|source| Stream { source, ready: VecDeque::new(), idle: true, ended: false }).collect();
+        Ok(Self {
+            user,
+            after,
+            newest,
+            step: (AHEAD / streams.len()).clamp(STEP_MIN, STEP_MAX),
+            dry: (0..streams.len()).collect(),
+            streams,
+            heads: BinaryHeap::new(),
+        })
+    }
+
+    /// The next messages, `count` or fewer; none if the agenda is through.
+    pub async fn next_page(&mut self, conn: &mut Conn<'_>, count: usize) -> Result<Vec<Due>> {
+        let mut page = Vec::new();
+        loop {
+            self.read_ahead(conn).await?;
+            // Until a stream runs dry: what it has next may be older than what the others have.
+            while self.dry.is_empty() {
+                if page.len() == count {
+                    return Ok(page);
+                }
+                let Some(Reverse((_, place))) = self.heads.pop() else { return Ok(page) };
+                page.extend(self.streams[place].ready.pop_front());
+                self.offer(place);
+            }
+        }
+    }
+
+    /// Stays in which nothing is due although messages are behind their cursors (the person's own, or chat before an
+    /// approval): their cursors may move, so that nobody walks over these messages again. Known once the agenda is through.
+    pub fn idle(&self) -> Vec<(SubscriptionId, i64)> {
+        // After a message that was pushed, unconfirmed ones may be behind the cursors that this agenda did not look at.
+        let whole = self.after == MessageId::default();
+        let idle = self.streams.iter().filter(|stream| whole && stream.idle && stream.ended);
+        idle.filter_map(|stream| match &stream.source {
+            Source::Direct(_) => None,
+            Source::Group(stay) => Some((stay.subscription, stay.last_seq)),
+        })
+        .collect()
+    }
+
+    /// Puts the next message of a stream up, or notes that it has run dry.
+    fn offer(&mut self, place: usize) {
+        let stream = &self.streams[place];
+        match stream.ready.front() {
+            Some(due) => self.heads.push(Reverse((due.id, place))),
+            None if stream.ended => {}
+            None => self.dry.push(place),
+        }
+    }
+
+    /// Reads on in every stream that has run dry.
+    async fn read_ahead(&mut self, conn: &mut Conn<'_>) -> Result<()> {
+        let dry = std::mem::take(&mut self.dry);
+        let mut groups = Vec::with_capacity(dry.len());
+        for place in dry {
+            match self.streams[place].source {
+                Source::Direct(after) => {
+                    let rows = store::list_due_direct(conn, self.user, after, limit(self.step)).await?;
+                    self.take(place, rows);
+                }
+                Source::Group(stay) => groups.push((place, stay)),
+            }
+        }
+        let mut rest = groups.as_slice();
+        while let Some(count) = TOGETHER.into_iter().find(|count| *count <= rest.len()) {
+            let (now, later) = rest.split_at(count);
+            let stays: Vec<Stay> = now.iter().map(|(_, stay)| *stay).collect();
+            let rows = store::list_due_group(conn, self.user, self.after, &stays, limit(self.step)).await?;
+            let mut by_stay: HashMap<i64, Vec<Due>> = HashMap::with_capacity(count);
+            for due in rows {
+                by_stay.entry(due.subscription).or_default().push(due);
+            }
+            for (place, stay) in now {
+                self.take(*place, by_stay.remove(&stay.subscription.0).unwrap_or_default());
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, place: usize, mut rows: Vec<Due>) {
+        // A union promises no order.
+        rows.sort_unstable_by_key(|due| due.id);
+        let stream = &mut self.streams[place];
+        stream.idle &= rows.is_empty();
+        stream.ended = rows.len() < self.step || rows.last().is_some_and(|due| due.id > self.newest);
+        if let Some(last) = rows.last() {
+            match &mut stream.source {
+                Source::Direct(after) => *after = last.id,
+                Source::Group(stay) => stay.delivered_seq = last.seq,
+            }
+        }
+        stream.ready = rows.into_iter().filter(|due| due.id <= self.newest).collect();
+        self.offer(place);
+    }
+}
+
+fn limit(step: usize) -> i64 {
+    i64::try_from(step).unwrap_or(i64::MAX)
+}
