@@ -4,8 +4,8 @@
 //! grow in commit order. `committer` batches chat messages into such transactions. `delivery` pushes what is pending,
 //! `receipts` records what arrived. `ARCHITECTURE.md` has the invariants.
 
-mod answering;
 mod agenda;
+mod answering;
 pub mod committer;
 pub mod delivery;
 pub mod handlers;

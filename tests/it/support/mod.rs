@@ -4,6 +4,7 @@
 pub mod database;
 pub mod files;
 mod friendship;
+mod groups;
 mod http;
 mod people;
 mod process;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub use database::mysql_url;
 pub use friendship::{are_friends, welcomes};
+pub use groups::{PICTURE, SYSTEM_PICTURE, golden_card, golden_notice};
 pub use http::{Call, Reply};
 pub use people::{PASSWORD, Person, device_id, sign, unique};
 pub use process::{Ended, Process, command, run};

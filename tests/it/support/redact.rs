@@ -1,6 +1,6 @@
 //! Golden JSON: what differs from run to run becomes a placeholder. Times stay, because the clock is the test's.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Door, Person};
 
@@ -23,7 +23,10 @@ impl Door {
 
     fn redact(&self, key: &str, value: &mut Value) {
         match value {
-            Value::Object(map) => map.iter_mut().for_each(|(key, value)| self.redact(key, value)),
+            Value::Object(map) => {
+                name_groups(map);
+                map.iter_mut().for_each(|(key, value)| self.redact(key, value));
+            }
             Value::Array(list) => list.iter_mut().for_each(|value| self.redact(key, value)),
             Value::Number(number) if is_id_key(key) => {
                 let number = Value::Number(number.clone());
@@ -42,8 +45,8 @@ impl Door {
         if text.len() > 100 && text.starts_with("eyJ") && text.matches('.').count() == 2 {
             return "[token]".to_owned();
         }
-        let mut text = text.to_owned();
         let names = self.names.lock().unwrap();
+        let mut text = without_group_ids(text, &names);
         for (value, name) in names.iter() {
             if let Value::String(value) = value {
                 text = text.replace(value.as_str(), name);
@@ -60,6 +63,41 @@ impl Door {
         }
         without_uuids(&text)
     }
+}
+
+/// Groups and their rows: their ids may equal somebody's.
+fn name_groups(map: &mut Map<String, Value>) {
+    if map.contains_key("invite_confirm") && map.contains_key("remark") {
+        map.insert("id".to_owned(), "[group]".into());
+    }
+    if map.get("chatType").is_some_and(|kind| kind == "group") {
+        map.insert("to_id".to_owned(), "[group]".into());
+    }
+    if map.contains_key("group_id") {
+        map.get_mut("id").into_iter().for_each(|id| *id = "[row]".into());
+        map.insert("group_id".to_owned(), "[group]".into());
+    }
+    map.get_mut("groupId").into_iter().for_each(|id| *id = "[group]".into());
+}
+
+/// The group's and the applicant's ids in the keys and the page of a request to join.
+fn without_group_ids(text: &str, names: &[(Value, String)]) -> String {
+    let mut parts = text.split("redirect-applyAddGroup");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let mut ids = part.splitn(3, '-');
+        let (_, applicant, rest) = (ids.next(), ids.next().unwrap_or_default(), ids.next().unwrap_or_default());
+        let name = names
+            .iter()
+            .find(|(id, _)| id.as_i64().is_some() && id.as_i64() == applicant.parse().ok())
+            .map_or("[id]", |(_, name)| name);
+        out.extend(["redirect-applyAddGroup[group]-", name, "-", rest]);
+    }
+    if let Some((head, tail)) = out.split_once("&id=").filter(|_| out.contains("action=applyAddGroup")) {
+        let tail = tail.trim_start_matches(|c: char| c.is_ascii_digit());
+        out = format!("{head}&id=[group]{tail}");
+    }
+    out
 }
 
 /// Whether numbers under this key are ids of rows.
