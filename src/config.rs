@@ -248,6 +248,21 @@ impl Config {
         if !(1..=36_500).contains(&self.tokens.ttl_days) {
             return bad("tokens.ttl_days", "must be between 1 and 36500");
         }
+        self.check_files(&bad)
+    }
+
+    /// The sections about files.
+    fn check_files(&self, bad: &dyn Fn(&str, &str) -> Result<(), ConfigError>) -> Result<(), ConfigError> {
+        let web = |url: &str| url.starts_with("https://") || url.starts_with("http://");
+        for (key, url) in [("uploads.base_url", &self.uploads.base_url), ("oss.public_url", &self.oss.public_url)] {
+            if !url.is_empty() && !web(url) {
+                return bad(key, "must start with https:// or http://, or be empty");
+            }
+        }
+        let odd = |host: &String| host.is_empty() || host.contains([' ', '@']) || (host.contains("://") && !web(host));
+        if self.covers.hosts.iter().any(odd) {
+            return bad("covers.hosts", "must be host names, as videos.example.com or http://10.0.0.5:9000");
+        }
         if self.oss_enabled() {
             let missing = [
                 ("oss.region", &self.oss.region),
@@ -405,6 +420,9 @@ mod tests {
         assert!(refused("DATABASE_URL", "postgres://x").contains("must start with mysql://"));
         assert!(refused("QINGNIAO_JWT_SECRET", "short").contains("16 characters"));
         assert!(refused("QINGNIAO_OSS_ENDPOINT", "oss-cn-hangzhou.aliyuncs.com").contains("`oss.region`"));
+        assert!(refused("QINGNIAO_UPLOADS_BASE_URL", "chat.example.com").contains("https://"));
+        assert!(refused("QINGNIAO_OSS_PUBLIC_URL", "cdn.example.com").contains("`oss.public_url`"));
+        assert!(refused("QINGNIAO_COVERS_HOSTS", "a.com,ftp://b.com").contains("`covers.hosts`"));
         assert!(refused("QINGNIAO_COVERS_FFMPEG_DOWNLOAD", "yes").contains("true or false"));
         assert!(refused("QINGNIAO_LOG_FORMAT", "xml").contains("`log.format`"));
     }

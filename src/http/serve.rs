@@ -140,13 +140,14 @@ pub fn client_address(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr])
     address
 }
 
-/// The base of URLs by which the client reached the server, as `https://chat.example.com`: the `Host` of the request, the scheme
-/// that a trusted proxy names.
+/// The base of URLs by which the client reached the server, as `https://chat.example.com`: what a trusted proxy says, else the
+/// `Host` of the request and plain HTTP.
 pub fn base_url(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> Option<String> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
-    let host: Authority = text("host")?.parse().ok()?;
-    let forwarded = text("x-forwarded-proto").filter(|_| trusted.contains(&peer.ip().to_canonical()));
-    let scheme = if forwarded.is_some_and(|proto| proto.trim() == "https") { "https" } else { "http" };
+    let believed = trusted.contains(&peer.ip().to_canonical());
+    let forwarded = |name: &str| text(name).filter(|_| believed).map(str::trim);
+    let host: Authority = forwarded("x-forwarded-host").or(text("host"))?.parse().ok()?;
+    let scheme = if forwarded("x-forwarded-proto") == Some("https") { "https" } else { "http" };
     // Names before an `@` are no part of a host, and a made-up one could lead elsewhere.
     (!host.as_str().contains('@')).then(|| format!("{scheme}://{host}"))
 }
@@ -170,6 +171,9 @@ mod tests {
         assert_eq!(of(&[("host", "127.0.0.1:7001")], &[]).unwrap(), "http://127.0.0.1:7001");
         assert_eq!(of(&proxied, &[]).unwrap(), "http://chat.example.com");
         assert_eq!(of(&proxied, &["10.0.0.2"]).unwrap(), "https://chat.example.com");
+        let renamed = [("host", "127.0.0.1:7001"), ("x-forwarded-host", "chat.example.com")];
+        assert_eq!(of(&renamed, &[]).unwrap(), "http://127.0.0.1:7001");
+        assert_eq!(of(&renamed, &["10.0.0.2"]).unwrap(), "http://chat.example.com");
         assert_eq!(of(&[("host", "a@b")], &[]), None);
         assert_eq!(of(&[("host", "a/b")], &[]), None);
         assert_eq!(of(&[], &[]), None);

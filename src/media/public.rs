@@ -79,10 +79,11 @@ async fn poster(app: &App, place: &Place) -> Result<PathBuf> {
             warn!(%cause, "a poster could not be made");
             AppError::NotFound
         }
-        NoCover::Refused(_) | NoCover::NoFfmpeg => {
-            info!(%cause, "a video has no poster");
+        NoCover::Refused(words) => {
+            info!(cause = ?words, "a video has no poster");
             AppError::NotFound
         }
+        NoCover::NoFfmpeg => AppError::NotFound,
     })
 }
 

@@ -144,10 +144,11 @@ pub struct Cover {
 /// Makes a picture of a video that this server has, or that is on a host it may ask (decision 23).
 pub async fn cover(app: &App, video_url: &str, shot: &Shot, extension: &str) -> Result<Cover> {
     let picture = picture_of(app, video_url, shot).await.map_err(|cause| {
-        match cause {
-            NoCover::Io(_) => error!(%cause, "a cover could not be made"),
+        match &cause {
+            NoCover::Io(cause) => error!(%cause, "a cover could not be made"),
             NoCover::Slow | NoCover::NoFfmpeg => warn!(%cause, "a cover could not be made"),
-            NoCover::Refused(_) => info!(%cause, "a cover could not be made"),
+            // As a literal: a hostile file has a say in ffmpeg's words, which must not look like lines of this log.
+            NoCover::Refused(words) => info!(cause = ?words, "a cover could not be made"),
         }
         NO_COVER
     })?;

@@ -11,6 +11,8 @@ use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use chrono::DateTime;
 use hmac::{Hmac, KeyInit, Mac};
 use http_body_util::BodyExt;
@@ -79,6 +81,8 @@ async fn take(State(bucket): State<Arc<Bucket>>, request: Request) -> Response {
         return found.map_or(StatusCode::NOT_FOUND.into_response(), IntoResponse::into_response);
     }
     let (parts, body) = request.into_parts();
+    let v1 = parts.headers.get("authorization").is_some_and(|value| value.as_bytes().starts_with(b"OSS "));
+    let check = if v1 { check_v1 } else { check };
     if let Err(code) = check(&parts.method, parts.uri.path(), &parts.headers) {
         bucket.refusals.lock().unwrap().push(code.to_owned());
         let words = format!("<Error><Code>{code}</Code><Message>no</Message><RequestId>1</RequestId></Error>");
@@ -128,6 +132,16 @@ fn check(method: &reqwest::Method, path: &str, headers: &HeaderMap) -> Result<()
         key = mac.finalize().into_bytes().to_vec();
     }
     if field("Signature") == Some(&*hex(&key)) { Ok(()) } else { Err("SignatureDoesNotMatch") }
+}
+
+/// The rules of "Include a V1 signature in the Authorization header". Its crate takes the time from the machine's clock.
+fn check_v1(method: &reqwest::Method, path: &str, headers: &HeaderMap) -> Result<(), &'static str> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let to_sign = format!("{method}\n\n{}\n{}\n{path}", text("content-type"), text("date"));
+    let mut mac = Hmac::<sha1::Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(to_sign.as_bytes());
+    let signature = STANDARD.encode(mac.finalize().into_bytes());
+    if text("authorization") == format!("OSS the-key:{signature}") { Ok(()) } else { Err("SignatureDoesNotMatch") }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -267,6 +281,41 @@ async fn an_oss_that_never_answers_is_not_waited_for() {
     let upload = tokio::time::timeout(PATIENCE, alice.upload_aliyun("a.mp4", &film));
     upload.await.expect("no hang").refused(400, "上传失败: 存储服务响应超时");
     assert_eq!(server.files().len(), 0);
+}
+
+#[cfg(feature = "oss-v1")]
+mod v1 {
+    use qingniao::config::OssSignature;
+
+    use super::*;
+
+    async fn server(address: SocketAddr) -> TestServer {
+        TestServer::with(|config| {
+            to(address)(config);
+            config.oss.signature = OssSignature::V1;
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn an_upload_goes_to_an_old_bucket_and_its_signature_holds() {
+        let (address, bucket) = Bucket::open(Mood::Kind).await;
+        let reply = server(address).await.user("alice").await.upload_aliyun("a.png", PNG).await;
+        let (key, object) = bucket.only();
+        assert_eq!(reply.ok()[0]["url"], format!("http://{address}{key}"));
+        assert_eq!((object.content.as_ref(), &object.headers["content-type"]), (PNG, &"image/png".parse().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn an_old_bucket_that_refuses_or_is_silent_is_said_so() {
+        let (address, _) = Bucket::open(Mood::Silent).await;
+        let alice = server(address).await.user("alice").await;
+        let upload = tokio::time::timeout(PATIENCE, alice.upload_aliyun("a.png", PNG));
+        upload.await.expect("no hang").refused(400, "上传失败: 存储服务响应超时");
+        let (address, _) = Bucket::open(Mood::Rude).await;
+        let alice = server(address).await.user("alice").await;
+        alice.upload_aliyun("a.png", PNG).await.refused(400, "上传失败: 存储服务无法连接");
+    }
 }
 
 #[tokio::test]

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use qingniao::config::Config;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use crate::support::files::{FORM, Form, PNG, answer, corpus_files, corpus_list};
-use crate::support::{NOW_MS, Person, TestServer, eventually};
+
+use crate::support::{NOW_MS, Person, Process, TestServer, command, eventually};
 
 const NO_FILE: &str = "Can't found upload file";
 const MALFORMED: &str = "请求体格式错误";
@@ -416,6 +417,38 @@ async fn a_full_disk_is_an_error_of_the_server_and_leaves_nothing() {
     assert_eq!(left.len(), 0);
     small.ok();
     assert!(unmount.success());
+}
+
+/// Resident memory of a process in KiB, by its name in `/proc/<pid>/status`.
+fn memory_kib(pid: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+async fn memory_does_not_grow_with_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(&mut command(folder.path()));
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = |path: &str| format!("http://{}{path}", process.address);
+    let account = json!({ "username": "alice", "password": "secret01" }).to_string();
+    let reply = http.post(url("/api/regChat")).header("content-type", "application/json").body(account);
+    let reply: Value = serde_json::from_slice(&reply.send().await.unwrap().bytes().await.unwrap()).unwrap();
+    let token = reply["data"]["token"].as_str().unwrap();
+    let body = bytes::Bytes::from(Form::default().file("file", "film.mp4", &vec![7; 50_000_000]).body());
+    let upload = async || {
+        let path = url("/api/chat/uploadStreamSingleToServerDiy/x");
+        let call = http.post(path).header("token", token).header("content-type", FORM).body(body.clone());
+        assert_eq!(call.send().await.unwrap().status(), 200);
+    };
+    upload().await;
+    // From here on the peak counts anew.
+    std::fs::write(format!("/proc/{}/clear_refs", process.id()), "5").unwrap();
+    let before = memory_kib(process.id(), "VmRSS");
+    futures_util::future::join_all((0..8).map(|_| upload())).await;
+    let grown = memory_kib(process.id(), "VmHWM").saturating_sub(before);
+    assert!(grown < 16 * 1024, "400 MB in 8 uploads at once took {grown} KiB");
 }
 
 #[tokio::test]
