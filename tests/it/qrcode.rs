@@ -35,6 +35,66 @@ async fn rename(me: &Person, field: &str, value: &str) {
     me.post("updateUserinfo", json!({ "fieldname": field, "fieldValue": value })).await.ok();
 }
 
+/// A group of two, made as the client makes it.
+async fn group_of(owner: &Person, other: &Person) -> i64 {
+    owner.befriend(other).await;
+    let row = owner.friends().await[0]["id"].clone();
+    owner.post("group/create", json!({ "userIds": [row] })).await.ok();
+    owner.get("grouplist/1").await.ok()[0]["id"].as_i64().unwrap()
+}
+
+#[tokio::test]
+async fn a_group_s_code_for_a_browser_leads_to_the_page_that_joins_it() {
+    let server = TestServer::start().await;
+    let (alice, bob) = server.users("alice", "bob").await;
+    let group = group_of(&alice, &bob).await;
+    alice.post("groupUpdateName", json!({ "id": group, "name": "睿晨网 & 技术群" })).await.ok();
+    for me in [&alice, &bob] {
+        for chat_type in ["", "&chatType=", "&chatType=group"] {
+            let query = format!("&type=H5&http=http%3A%2F%2F192.168.2.6%3A8081%2F{chat_type}");
+            assert_eq!(
+                text_of(&ask(me, group, &query).await),
+                format!(
+                    "http://192.168.2.6:8081/#/pages/setpageInfo/setpageInfo?action=autoAddGroup\
+                     &title=%E7%BE%A4%E4%BB%8B%E7%BB%8D&id={group}&chatType=group&name=睿晨网 & 技术群"
+                )
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_group_s_code_for_an_app_is_its_id_and_name() {
+    let server = TestServer::start().await;
+    let (alice, bob) = server.users("alice", "bob").await;
+    let group = group_of(&alice, &bob).await;
+    alice.post("groupUpdateName", json!({ "id": group, "name": "\"群\"" })).await.ok();
+    // Without an address to lead to, a browser's is none either.
+    for query in ["", "&chatType=group", "&type=H5", "&type=H5&http=", "&http=http://x", "&type=h5&http=http://x"] {
+        assert_eq!(text_of(&ask(&bob, group, query).await), format!(r#"{{"id":{group},"name":"\"群\""}}"#), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn only_active_members_of_a_group_see_its_code() {
+    let server = TestServer::start().await;
+    let (alice, bob) = server.users("alice", "bob").await;
+    let group = group_of(&alice, &bob).await;
+    let stranger = server.user("carol").await;
+    ask(&stranger, group, "").await.refused(400, NO_GROUP);
+    alice.post("groupAddUserSet", json!({ "group_id": group, "addGroupSet": 1 })).await.ok();
+    let join = json!({ "group_id": group, "user_id": stranger.id, "inviteuser_id": -1 });
+    stranger.post("groupInviteUser", join).await.ok();
+    ask(&stranger, group, "").await.refused(400, NO_GROUP);
+    let known = ask(&bob, group, "").await;
+    bob.post("groupDeleteOrQuit", json!({ "id": group })).await.ok();
+    let path = format!("groupQrcode/{group}");
+    let again = bob.call(Method::GET, &path).header("if-none-match", known.header("etag")).send().await;
+    again.refused(400, NO_GROUP);
+    alice.post("groupDeleteOrQuit", json!({ "id": group })).await.ok();
+    ask(&alice, group, "").await.refused(400, NO_GROUP);
+}
+
 #[tokio::test]
 async fn a_person_s_code_for_a_browser_leads_to_the_page_that_adds_them() {
     let server = TestServer::start().await;
