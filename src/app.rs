@@ -11,7 +11,7 @@ use crate::accounts::{self, passwords::Passwords, tokens::Tokens};
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::db::Db;
+use crate::db::{Db, in_time};
 use crate::error::{AppError, Result};
 use crate::hub::Hub;
 use crate::{friends, gateway, groups, media, messages, visitors};
@@ -44,11 +44,12 @@ pub struct App {
 }
 
 impl App {
-    /// Runs `work` to its end even if the client goes away meanwhile: a commit must be followed by its pushes.
+    /// Runs `work` to its end even if the client goes away meanwhile: a commit must be followed by its pushes. Only a store
+    /// that vanished without a word ends it early: work may hold the posting lock, which nobody can post without.
     pub async fn detached<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        self.tasks.spawn(work).await.map_err(AppError::internal)?
+        self.tasks.spawn(in_time(work)).await.map_err(AppError::internal)?
     }
 }

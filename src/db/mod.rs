@@ -9,12 +9,24 @@ pub(crate) mod macros;
 mod open;
 pub mod sql;
 
+use std::time::Duration;
+
 pub use error::{is_deadlock, is_unique_violation};
 pub(crate) use macros::{execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional};
 use sqlx::pool::PoolConnection;
 use sqlx::{MySql, MySqlConnection, MySqlPool, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
-use crate::error::Result;
+use crate::error::{AppError, Result};
+
+/// How long a piece of work on the store may take.
+const WORK_MAX: Duration = Duration::from_secs(10);
+
+/// Bounds work on the store. A database that vanished without a word answers nothing for many minutes, and whoever waits for
+/// it holds locks, places and connections that others need.
+pub async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let done = tokio::time::timeout(WORK_MAX, work).await;
+    done.unwrap_or_else(|late| Err(AppError::unavailable(late)))
+}
 
 /// The store: a pool of one engine.
 #[derive(Clone, Debug)]

@@ -22,6 +22,8 @@ const STATEMENTS_MAX: usize = 512;
 const SQLITE_READERS_MAX: u32 = 4;
 /// A MySQL connection that rested longer than this is tried before it is lent, so that a restarted server is noticed.
 const MYSQL_REST_MAX: Duration = Duration::from_millis(500);
+/// How long that trial may take.
+const MYSQL_PING_MAX: Duration = Duration::from_millis(300);
 /// How long the start waits for MySQL's answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -108,7 +110,9 @@ async fn open_mysql(url: &str, config: &Config) -> Result<Db> {
         .before_acquire(|connection, meta| {
             Box::pin(async move {
                 if meta.idle_for > MYSQL_REST_MAX {
-                    return Ok(connection.ping().await.is_ok());
+                    // One that does not answer soon is given up for a new one.
+                    let answered = tokio::time::timeout(MYSQL_PING_MAX, connection.ping()).await;
+                    return Ok(matches!(answered, Ok(Ok(()))));
                 }
                 Ok(true)
             })

@@ -22,6 +22,7 @@ use wire::Wire;
 use crate::accounts::Role;
 use crate::accounts::service::{self as accounts, Bearer, Rejection};
 use crate::app::{App, Shared};
+use crate::db::in_time;
 use crate::error::{AppError, Result};
 use crate::http::edge::query_token;
 use crate::http::serve::Origin;
@@ -113,6 +114,10 @@ async fn register<'a>(app: &'a App, wire: &mut Wire, token: Option<&str>) -> Opt
 async fn open<'a>(app: &'a App, token: Option<&str>) -> Result<Result<Registration<'a>, &'static str>> {
     let Some(token) = token else { return Ok(Err("缺少 token 参数")) };
     let _turn = app.gateway.opening.acquire().await.expect("the semaphore is never closed");
+    in_time(open_with(app, token)).await
+}
+
+async fn open_with<'a>(app: &'a App, token: &str) -> Result<Result<Registration<'a>, &'static str>> {
     let bearer = match check(app, token).await? {
         Ok(bearer) => bearer,
         Err(refused) => return Ok(Err(refused)),

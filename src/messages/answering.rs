@@ -14,6 +14,7 @@ use super::post::Post;
 use crate::accounts::User;
 use crate::answers::service as answers;
 use crate::app::{App, Shared};
+use crate::db::in_time;
 use crate::error::{AppError, Result};
 use crate::ids::{self, UserId};
 
@@ -69,7 +70,8 @@ pub fn schedule(app: &Shared, question: Question, asker: UserId, target: Arc<Use
             () = tokio::time::sleep(Duration::from_millis(own.config.answers.delay_ms)) => {}
             () = own.stop.cancelled() => {}
         }
-        if let Err(cause) = answer(&own, &question, asker, &target, &body).await {
+        // Bounded, because it holds the posting lock.
+        if let Err(cause) = in_time(answer(&own, &question, asker, &target, &body)).await {
             warn!(%cause, user.id = %target.id, "an automatic answer could not be sent");
         }
     });

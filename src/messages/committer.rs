@@ -14,6 +14,7 @@ use super::model::{Address, NewMessage};
 use super::post::{self, Post, fitting};
 use super::store;
 use crate::app::App;
+use crate::db::in_time;
 use crate::db::sql::ROWS_MAX;
 use crate::error::{AppError, Result};
 use crate::groups::model::{Member, Room};
@@ -26,8 +27,6 @@ const QUEUE_MAX: usize = 4096;
 const BATCH_MAX: usize = 512;
 /// Bytes of bodies in one transaction (one body at least).
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How long a commit may take: a database that vanished without a word must not hold up what comes after it.
-const COMMIT_MAX: Duration = Duration::from_secs(10);
 /// How long a sender waits for a place in the queue.
 const QUEUE_WAIT: Duration = Duration::from_secs(5);
 
@@ -86,7 +85,7 @@ pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Job>) {
         while !jobs.is_empty() {
             let fit = fitting(jobs.iter().map(|job| &job.message), BATCH_BYTES_MAX);
             let (replies, batch) = split(jobs.drain(..fit));
-            let outcome = guarded(commit(&app, batch)).await;
+            let outcome = guarded(Box::pin(commit(&app, batch))).await;
             if let Err(cause) = &outcome {
                 warn!(%cause, messages = replies.len(), "a batch of messages could not be stored; their senders were told");
             }
@@ -97,11 +96,8 @@ pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Job>) {
 
 /// Whatever becomes of one batch, the next one gets its turn.
 async fn guarded<T>(commit: impl Future<Output = Result<T>>) -> Result<T> {
-    match tokio::time::timeout(COMMIT_MAX, AssertUnwindSafe(commit).catch_unwind()).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => Err(AppError::internal("a commit panicked")),
-        Err(late) => Err(AppError::unavailable(late)),
-    }
+    let outcome = AssertUnwindSafe(in_time(commit)).catch_unwind().await;
+    outcome.unwrap_or_else(|_| Err(AppError::internal("a commit panicked")))
 }
 
 type Reply = oneshot::Sender<Result<()>>;

@@ -10,6 +10,7 @@ use super::agenda::Agenda;
 use super::model::{Due, frame};
 use super::{receipts, store};
 use crate::app::App;
+use crate::db::in_time;
 use crate::db::sql::ROWS_MAX;
 use crate::error::Result;
 use crate::hub::{Confirmed, Drain, Receipt, Step, Stream};
@@ -106,6 +107,10 @@ async fn run_drain(app: &App, drain: &Drain, readers: &Semaphore, position: &mut
 /// What is pending after `position`, and the first page of it.
 async fn open_agenda(app: &App, drain: &Drain, position: MessageId, readers: &Semaphore) -> Result<(Agenda, Vec<Due>)> {
     let _slot = readers.acquire().await.expect("the semaphore is never closed");
+    in_time(read_agenda(app, drain, position)).await
+}
+
+async fn read_agenda(app: &App, drain: &Drain, position: MessageId) -> Result<(Agenda, Vec<Due>)> {
     let mut reader = app.db.read().await?;
     let conn = &mut reader.conn();
     let mut agenda = Agenda::open(conn, drain.user, position).await?;
@@ -118,7 +123,7 @@ async fn open_agenda(app: &App, drain: &Drain, position: MessageId, readers: &Se
 
 async fn next_page(app: &App, agenda: &mut Agenda, readers: &Semaphore) -> Result<Vec<Due>> {
     let _slot = readers.acquire().await.expect("the semaphore is never closed");
-    agenda.next_page(&mut app.db.read().await?.conn(), PAGE_MAX).await
+    in_time(async { agenda.next_page(&mut app.db.read().await?.conn(), PAGE_MAX).await }).await
 }
 
 /// Pushes a page. Returns false if the drain has lost its socket.
@@ -135,7 +140,7 @@ async fn push_page(
         let ids: Vec<MessageId> = now.iter().map(|due| due.id).collect();
         let bodies = {
             let _slot = readers.acquire().await.expect("the semaphore is never closed");
-            store::list_bodies(&mut app.db.read().await?.conn(), &ids).await?
+            in_time(async { store::list_bodies(&mut app.db.read().await?.conn(), &ids).await }).await?
         };
         let mut bodies = bodies.into_iter().peekable();
         for due in now {

@@ -12,15 +12,14 @@ use tracing::warn;
 
 use super::store;
 use crate::app::App;
+use crate::db::in_time;
 use crate::db::sql::ROWS_MAX;
-use crate::error::{AppError, Result};
+use crate::error::Result;
 use crate::hub::Confirmed;
 use crate::ids::{MessageId, SubscriptionId, UserId};
 
 /// How long confirmations gather before they are written.
 const GATHER: Duration = Duration::from_millis(100);
-/// How long a write may take: a database that vanished without a word must not hold up what comes after it.
-const WRITE_MAX: Duration = Duration::from_secs(10);
 /// Rest after the store refused them.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -126,10 +125,7 @@ pub async fn flush(app: &App) -> Result<()> {
     let mut taken = receipts.take();
     let pending = taken.pending.as_ref().filter(|pending| !pending.is_empty());
     let Some(pending) = pending else { return Ok(()) };
-    let written = match tokio::time::timeout(WRITE_MAX, write(app, pending)).await {
-        Ok(written) => written,
-        Err(late) => Err(AppError::unavailable(late)),
-    };
+    let written = in_time(write(app, pending)).await;
     match &written {
         Ok(()) => taken.pending = None,
         Err(cause) => warn!(%cause, "confirmations could not be stored; they are kept and tried again"),

@@ -6,6 +6,7 @@
 mod accounts;
 mod answers;
 mod auth;
+mod away;
 mod becoming_friends;
 mod config_cli;
 mod covers;

@@ -2,6 +2,8 @@
 //! passes, and nobody is told).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,17 +16,24 @@ use tokio::task::JoinSet;
 pub struct Proxy {
     pub address: SocketAddr,
     target: SocketAddr,
-    stalled: watch::Sender<bool>,
+    /// Connections whose number is lower are stalled.
+    stalled: watch::Sender<u64>,
+    opened: Arc<AtomicU64>,
     running: JoinSet<()>,
 }
 
 impl Proxy {
     pub fn to(target: SocketAddr) -> Self {
         let listener = listen("127.0.0.1:0".parse().unwrap());
-        let (stalled, state) = watch::channel(false);
-        let mut proxy = Self { address: listener.local_addr().unwrap(), target, stalled, running: JoinSet::new() };
-        proxy.running.spawn(run(listener, target, state));
+        let address = listener.local_addr().unwrap();
+        let (stalled, opened) = (watch::channel(0).0, Arc::default());
+        let mut proxy = Self { address, target, stalled, opened, running: JoinSet::new() };
+        proxy.run(listener);
         proxy
+    }
+
+    fn run(&mut self, listener: TcpListener) {
+        self.running.spawn(run(listener, self.target, self.opened.clone(), self.stalled.subscribe()));
     }
 
     /// Ends every connection, as by a reset, and takes no new ones.
@@ -34,17 +43,22 @@ impl Proxy {
 
     /// Takes connections again, at the same address.
     pub fn restore(&mut self) {
-        self.running.spawn(run(listen(self.address), self.target, self.stalled.subscribe()));
+        self.run(listen(self.address));
     }
 
     /// From now on nothing passes, not even the end of a connection.
     pub fn stall(&self) {
-        self.stalled.send_replace(true);
+        self.stalled.send_replace(u64::MAX);
+    }
+
+    /// From now on nothing passes by the connections that are open; new ones are as good as ever.
+    pub fn abandon(&self) {
+        self.stalled.send_replace(self.opened.load(Ordering::Relaxed));
     }
 
     /// What was held back passes, and everything after it.
     pub fn resume(&self) {
-        self.stalled.send_replace(false);
+        self.stalled.send_replace(0);
     }
 }
 
@@ -55,11 +69,12 @@ fn listen(address: SocketAddr) -> TcpListener {
     socket.listen(1024).unwrap()
 }
 
-async fn run(listener: TcpListener, target: SocketAddr, state: watch::Receiver<bool>) {
+async fn run(listener: TcpListener, target: SocketAddr, opened: Arc<AtomicU64>, state: watch::Receiver<u64>) {
     // Ends with this task, and with it every connection.
     let mut connections = JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
-        let (there, back) = (state.clone(), state.clone());
+        let number = opened.fetch_add(1, Ordering::Relaxed);
+        let (there, back) = (Gate { number, state: state.clone() }, Gate { number, state: state.clone() });
         connections.spawn(async move {
             let far = TcpStream::connect(target).await.expect("the target answers");
             for stream in [&near, &far] {
@@ -76,11 +91,23 @@ async fn run(listener: TcpListener, target: SocketAddr, state: watch::Receiver<b
     }
 }
 
-async fn pipe(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut stalled: watch::Receiver<bool>) {
+/// Stops what comes by a connection while it is stalled.
+struct Gate {
+    number: u64,
+    state: watch::Receiver<u64>,
+}
+
+impl Gate {
+    async fn passed(&mut self) -> bool {
+        self.state.wait_for(|stalled| *stalled <= self.number).await.is_ok()
+    }
+}
+
+async fn pipe(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut gate: Gate) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let length = from.read(&mut buffer).await.unwrap_or_default();
-        if stalled.wait_for(|stalled| !stalled).await.is_err() || length == 0 {
+        if !gate.passed().await || length == 0 {
             return;
         }
         if to.write_all(&buffer[..length]).await.is_err() {
