@@ -8,6 +8,7 @@ mod answers;
 mod auth;
 mod away;
 mod becoming_friends;
+mod chaos;
 mod config_cli;
 mod covers;
 mod crash;
