@@ -19,11 +19,11 @@ const ROUNDS: usize = 20;
 /// What was received this long before the kill was confirmed and recorded long since.
 const CONFIRMED_AFTER: Duration = Duration::from_secs(1);
 /// How long all that is due may take to arrive after the restart.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
+pub const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
 const SENDERS: usize = 4;
 
 /// A text that a recipient got, and when.
-type Received = Vec<(String, Instant)>;
+pub type Received = Vec<(String, Instant)>;
 
 struct Crash {
     folder: tempfile::TempDir,
@@ -123,7 +123,7 @@ async fn read(mut socket: Socket, enough: impl Fn(&Received) -> bool) -> (Receiv
 }
 
 /// Checks what one recipient got before the end of the server and after its restart. Returns how many came twice.
-fn check(
+pub fn check(
     acknowledged: &[String],
     attempted: &HashSet<String>,
     before: &Received,
@@ -237,7 +237,8 @@ async fn rounds(kill: bool, count: usize) {
     eprintln!("crash: {acknowledged} acknowledged messages, none lost, {doubled} came twice");
 }
 
-fn wanted(default: usize) -> usize {
+/// How many rounds the environment asks for.
+pub fn wanted(default: usize) -> usize {
     std::env::var("QINGNIAO_CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(default)
 }
 

@@ -12,6 +12,7 @@ mod chaos;
 mod config_cli;
 mod covers;
 mod crash;
+mod crash_groups;
 mod delivery;
 mod documents;
 mod envelope;
