@@ -5,6 +5,7 @@
 //! member, a friendship) are changed on the same connection, so that they and their notices are one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
 
@@ -13,7 +14,8 @@ use super::store;
 use crate::app::App;
 use crate::db::sql::ROWS_MAX;
 use crate::db::{Conn, Tx};
-use crate::error::Result;
+use crate::error::{AppError, Result};
+use crate::friends::service as friends;
 use crate::groups::model::Room;
 use crate::groups::service as groups;
 use crate::hub::{Receipt, Stream};
@@ -22,17 +24,63 @@ use crate::ids::{GroupId, MessageId, UserId};
 /// Bytes of bodies in one insert (one body at least): MySQL bounds its packets.
 const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
 
+/// How long a posting may take: a database that vanished without a word must not hold the posting lock.
+const POST_MAX: Duration = Duration::from_secs(10);
+
+/// Runs work that posts to its end even if the client goes away meanwhile, but not for ever.
+pub fn detached<T: Send + 'static>(
+    app: &App,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> impl Future<Output = Result<T>> {
+    // Boxed, because it is large and would be held twice.
+    let work = Box::pin(work);
+    app.detached(async move {
+        match tokio::time::timeout(POST_MAX, work).await {
+            Ok(outcome) => outcome,
+            Err(late) => Err(AppError::unavailable(late)),
+        }
+    })
+}
+
 /// An open posting transaction. Dropped without [`Post::commit`], it leaves nothing behind.
 ///
-/// Run it to its end even if the client goes away: begin it inside [`App::detached`].
+/// Run it to its end even if the client goes away: begin it inside [`detached`].
 pub struct Post<'a> {
     app: &'a App,
     tx: Tx,
     stored: Vec<Stored>,
-    changed_groups: Vec<(GroupId, Option<Arc<Room>>)>,
-    changed_friends: Vec<(UserId, UserId)>,
+    changes: Changes<'a>,
     // Last, so that the lock outlives the transaction.
     _order: OwnedMutexGuard<()>,
+}
+
+/// What is kept in memory of what a transaction changes. Unless it is known to be committed, nothing of it is kept.
+struct Changes<'a> {
+    app: &'a App,
+    groups: Vec<(GroupId, Option<Arc<Room>>)>,
+    friends: Vec<(UserId, UserId)>,
+}
+
+impl Changes<'_> {
+    fn committed(mut self) {
+        for (id, room) in std::mem::take(&mut self.groups) {
+            match room {
+                Some(room) => groups::keep(self.app, room),
+                None => groups::forget(self.app, id),
+            }
+        }
+    }
+}
+
+impl Drop for Changes<'_> {
+    fn drop(&mut self) {
+        for (id, _) in &self.groups {
+            groups::forget(self.app, *id);
+        }
+        for (one, other) in &self.friends {
+            friends::forget(self.app, *one, *other);
+        }
+    }
 }
 
 /// A message that was inserted and is to be pushed after the commit.
@@ -51,7 +99,8 @@ impl<'a> Post<'a> {
     pub async fn begin(app: &'a App) -> Result<Self> {
         let order = app.messages.order.clone().lock_owned().await;
         let tx = app.db.begin().await?;
-        Ok(Self { app, tx, stored: Vec::new(), changed_groups: Vec::new(), changed_friends: Vec::new(), _order: order })
+        let changes = Changes { app, groups: Vec::new(), friends: Vec::new() };
+        Ok(Self { app, tx, stored: Vec::new(), changes, _order: order })
     }
 
     /// The transaction's connection, for the facts that change with the messages.
@@ -61,12 +110,12 @@ impl<'a> Post<'a> {
 
     /// The group was changed, last of all to `room`: from the commit on, that is what is kept of it in memory, or nothing.
     pub fn group_changed(&mut self, id: GroupId, room: Option<Arc<Room>>) {
-        self.changed_groups.push((id, room));
+        self.changes.groups.push((id, room));
     }
 
     /// What is kept in memory of this pair is dropped after the commit.
     pub fn friends_changed(&mut self, one: UserId, other: UserId) {
-        self.changed_friends.push((one, other));
+        self.changes.friends.push((one, other));
     }
 
     /// Stores a notice for one person.
@@ -140,18 +189,9 @@ impl<'a> Post<'a> {
 
     /// Makes everything durable, then pushes it to those who are connected. After an error nothing was acknowledged.
     pub async fn commit(self) -> Result<()> {
-        let Self { app, tx, stored, changed_groups, changed_friends, _order } = self;
-        let committed = tx.commit().await;
-        for (id, room) in changed_groups {
-            match room {
-                Some(room) if committed.is_ok() => groups::keep(app, room),
-                _ => groups::forget(app, id),
-            }
-        }
-        for (one, other) in changed_friends {
-            crate::friends::service::forget(app, one, other);
-        }
-        committed?;
+        let Self { app, tx, stored, changes, _order } = self;
+        tx.commit().await?;
+        changes.committed();
         let now_ms = app.clock.now_ms();
         for stored in &stored {
             push(app, stored, now_ms);

@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::http::fields::INT_MAX;
 use crate::http::{Draft, Fields, Payload, ok};
 use crate::ids::{FriendshipId, GroupId, UserId};
+use crate::messages::post;
 
 /// The rows of the friend list that make a group.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub async fn create(
     Payload(Chosen(ids)): Payload<Chosen>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    app.detached(async move { service::create(&own, &me.user, &ids).await }).await?;
+    post::detached(&app, async move { service::create(&own, &me.user, &ids).await }).await?;
     Ok(ok("ok"))
 }
 
@@ -57,7 +58,7 @@ pub async fn rename(
     Payload(NewName { group, name }): Payload<NewName>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    app.detached(async move { service::rename(&own, &me.user, group, name).await }).await?;
+    post::detached(&app, async move { service::rename(&own, &me.user, group, name).await }).await?;
     Ok(ok("ok"))
 }
 
@@ -81,7 +82,7 @@ pub async fn set_remark(
     Payload(NewRemark { group, remark }): Payload<NewRemark>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    app.detached(async move { service::set_remark(&own, &me.user, group, remark).await }).await?;
+    post::detached(&app, async move { service::set_remark(&own, &me.user, group, remark).await }).await?;
     Ok(ok("ok"))
 }
 
@@ -105,7 +106,7 @@ pub async fn set_nickname(
     Payload(NewNickname { group, nickname }): Payload<NewNickname>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    app.detached(async move { service::set_nickname(&own, &me.user, group, nickname).await }).await?;
+    post::detached(&app, async move { service::set_nickname(&own, &me.user, group, nickname).await }).await?;
     Ok(ok("ok"))
 }
 
@@ -126,7 +127,7 @@ pub async fn leave(
     Payload(Left(group)): Payload<Left>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    app.detached(async move { service::leave(&own, &me.user, group).await }).await?;
+    post::detached(&app, async move { service::leave(&own, &me.user, group).await }).await?;
     Ok(ok("ok"))
 }
 
@@ -150,7 +151,7 @@ pub async fn remove_member(
     Payload(Removal { group, user }): Payload<Removal>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    app.detached(async move { service::remove_member(&own, &me.user, group, user).await }).await?;
+    post::detached(&app, async move { service::remove_member(&own, &me.user, group, user).await }).await?;
     Ok(ok("删除群成员成功"))
 }
 
@@ -177,7 +178,7 @@ pub async fn set_join_rule(
     Payload(JoinRule { group, rule }): Payload<JoinRule>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    app.detached(async move { service::set_join_rule(&own, &me.user, group, rule).await }).await?;
+    post::detached(&app, async move { service::set_join_rule(&own, &me.user, group, rule).await }).await?;
     Ok(ok("设置成功"))
 }
 
@@ -199,7 +200,7 @@ pub async fn invite(
     Payload(invitation): Payload<Invitation>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    let outcome = app.detached(async move { join::invite(&own, &me.user, &invitation).await }).await?;
+    let outcome = post::detached(&app, async move { join::invite(&own, &me.user, &invitation).await }).await?;
     Ok(ok(match outcome {
         Outcome::Joined => "加群成功",
         Outcome::Waiting => "等待群主同意",
@@ -231,6 +232,6 @@ pub async fn decide(
     Payload(Decision { group, user, agreed }): Payload<Decision>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    app.detached(async move { join::decide(&own, &me.user, group, user, agreed).await }).await?;
+    post::detached(&app, async move { join::decide(&own, &me.user, group, user, agreed).await }).await?;
     Ok(ok("处理成功"))
 }
