@@ -73,6 +73,18 @@ impl User {
     }
 }
 
+/// Somebody whom a search has found.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "as in User")]
+pub struct Found {
+    pub id: UserId,
+    pub uuid: String,
+    pub username: String,
+    pub nickname: String,
+    pub avatar: String,
+    pub role: String,
+}
+
 /// The whole row, for logins.
 #[derive(Clone, Debug, sqlx::FromRow)]
 #[expect(missing_docs, reason = "the columns of `users`, described in its migration")]

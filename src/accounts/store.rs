@@ -1,8 +1,8 @@
 //! Statements on `users`, `profiles` and `sessions`.
 
-use super::model::{AccountRow, DeviceStats, NewUser, Profile, Role, SessionRow, User};
+use super::model::{AccountRow, DeviceStats, Found, NewUser, Profile, Role, SessionRow, User};
 use crate::db::sql::{ROWS_MAX, Sql};
-use crate::db::{Conn, dialect, execute, execute_with, fetch_all, fetch_all_with, fetch_optional};
+use crate::db::{Conn, dialect, execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional, packed};
 use crate::error::Result;
 use crate::ids::UserId;
 
@@ -112,40 +112,49 @@ pub async fn insert_username_parts(conn: &mut Conn<'_>, user: UserId, username: 
     Ok(())
 }
 
-/// Enabled users whose names begin with `key`, by name (primary key of `username_parts`). CROSS JOIN fixes the order of the
-/// reads on SQLite: the range first, then each user by id.
-pub async fn list_users_by_start(conn: &mut Conn<'_>, key: &str, except: UserId, limit: usize) -> Result<Vec<User>> {
-    let (from, below) = range(key);
-    fetch_all!(
-        conn,
-        User,
-        "SELECT u.id, u.uuid, u.username, u.nickname, u.avatar, u.role, u.status, u.userset, u.invite_confirm \
-         FROM username_parts p CROSS JOIN users u ON u.id = p.user_id \
-         WHERE p.whole = 1 AND p.part >= ? AND p.part < ? AND u.status = 1 AND u.role <> 'visitor' AND u.id <> ? \
-         ORDER BY p.part LIMIT ?",
-        &from[..],
-        &below[..],
-        except,
-        i64::try_from(limit).unwrap_or(i64::MAX)
-    )
+/// The first enabled users whose names begin with `key`, by name (primary key of `username_parts`). CROSS JOIN fixes the
+/// order of the reads on SQLite: the range first, then each user by id.
+pub async fn list_users_by_start(conn: &mut Conn<'_>, key: &str, except: UserId, limit: i64) -> Result<Vec<Found>> {
+    let rows = "SELECT u.id, u.uuid, u.username, u.nickname, u.avatar, u.role \
+        FROM username_parts p CROSS JOIN users u ON u.id = p.user_id \
+        WHERE p.whole = 1 AND p.part >= ? AND p.part < ? AND u.status = 1 AND u.role <> 'visitor' AND u.id <> ? \
+        ORDER BY p.part LIMIT ?";
+    let mut found = list_found(conn, rows, key, except, limit).await?;
+    found.sort_by_cached_key(|user| username_key(&user.username));
+    Ok(found)
 }
 
 /// Enabled users whose names hold `key` after their first character, in no order (primary key of `username_parts`). A name
 /// may hold it twice, hence DISTINCT, which sorts nothing but ids.
-pub async fn list_users_by_middle(conn: &mut Conn<'_>, key: &str, except: UserId, limit: usize) -> Result<Vec<User>> {
+pub async fn list_users_by_middle(conn: &mut Conn<'_>, key: &str, except: UserId, limit: i64) -> Result<Vec<Found>> {
+    let rows = "SELECT u.id, u.uuid, u.username, u.nickname, u.avatar, u.role \
+        FROM (SELECT DISTINCT p.user_id AS id FROM username_parts p CROSS JOIN users v ON v.id = p.user_id \
+        WHERE p.whole = 0 AND p.part >= ? AND p.part < ? AND v.status = 1 AND v.role <> 'visitor' AND v.id <> ? \
+        LIMIT ?) found CROSS JOIN users u ON u.id = found.id";
+    list_found(conn, rows, key, except, limit).await
+}
+
+/// Those whom one of the two queries finds. Packed: a keyword of one letter finds as many as there may be.
+async fn list_found(
+    conn: &mut Conn<'_>,
+    rows: &'static str,
+    key: &str,
+    except: UserId,
+    limit: i64,
+) -> Result<Vec<Found>> {
     let (from, below) = range(key);
-    fetch_all!(
-        conn,
-        User,
-        "SELECT u.id, u.uuid, u.username, u.nickname, u.avatar, u.role, u.status, u.userset, u.invite_confirm \
-         FROM (SELECT DISTINCT p.user_id AS id FROM username_parts p CROSS JOIN users v ON v.id = p.user_id \
-         WHERE p.whole = 0 AND p.part >= ? AND p.part < ? AND v.status = 1 AND v.role <> 'visitor' AND v.id <> ? \
-         LIMIT ?) found CROSS JOIN users u ON u.id = found.id",
-        &from[..],
-        &below[..],
-        except,
-        i64::try_from(limit).unwrap_or(i64::MAX)
-    )
+    let sql = Sql::packed(conn.engine(), &["id", "uuid", "username", "nickname", "avatar", "role"], rows);
+    let (packed,) = fetch_one!(conn, (Option<String>,), sql.clone(), &from[..], &below[..], except, limit)?;
+    packed::rows(packed.as_deref(), |columns| {
+        Some(Found {
+            id: UserId(columns.int()?),
+            uuid: columns.text()?.to_owned(),
+            username: columns.text()?.to_owned(),
+            nickname: columns.text()?.to_owned(),
+            avatar: columns.text()?.to_owned(),
+            role: columns.text()?.to_owned(),
+        })
+    })
 }
 
 /// The bounds of everything that begins with `key`: no byte of UTF-8 is as large as 255.

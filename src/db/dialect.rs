@@ -44,3 +44,18 @@ pub fn first_id(engine: Engine, done: Done, count: usize) -> i64 {
         Engine::Sqlite => done.id - i64::try_from(count).unwrap_or(i64::MAX) + 1,
     }
 }
+
+/// One text of all rows: each column's bytes, with their number and a colon before them.
+pub fn pack(engine: Engine, columns: &[&str]) -> String {
+    let joined = |form: &dyn Fn(&str) -> String, between: &str| {
+        columns.iter().map(|column| form(column)).collect::<Vec<_>>().join(between)
+    };
+    match engine {
+        Engine::MySql => {
+            format!("GROUP_CONCAT(CONCAT({}) SEPARATOR '')", joined(&|c| format!("LENGTH({c}), ':', {c}"), ", "))
+        }
+        Engine::Sqlite => {
+            format!("GROUP_CONCAT({}, '')", joined(&|c| format!("OCTET_LENGTH({c}) || ':' || {c}"), " || "))
+        }
+    }
+}

@@ -7,6 +7,7 @@ pub mod dialect;
 mod error;
 pub(crate) mod macros;
 mod open;
+pub mod packed;
 pub mod sql;
 
 use std::time::Duration;

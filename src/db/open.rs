@@ -101,8 +101,12 @@ async fn open_mysql(url: &str, config: &Config) -> Result<Db> {
         .after_connect(|connection, _| {
             Box::pin(async move {
                 connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+                // The last for packed rows (`db::packed`), which would be cut at 1024 bytes.
                 connection
-                    .execute("SET SESSION auto_increment_increment = 1, SESSION innodb_lock_wait_timeout = 5")
+                    .execute(
+                        "SET SESSION auto_increment_increment = 1, SESSION innodb_lock_wait_timeout = 5, \
+                         SESSION group_concat_max_len = 16777216",
+                    )
                     .await?;
                 Ok(())
             })

@@ -17,6 +17,11 @@ impl Sql {
         Self(literals.concat())
     }
 
+    /// A text that this kit has made of literals.
+    pub(super) const fn of_text(text: String) -> Self {
+        Self(text)
+    }
+
     /// `head` followed by `count` times `row`, comma-separated, and `tail`: `INSERT … VALUES (?,?),(?,?)`.
     pub fn rows(head: &'static str, row: &'static str, count: usize, tail: &str) -> Self {
         let mut text = String::with_capacity(head.len() + (row.len() + 1) * count + tail.len());
