@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::sync::Cache;
 
@@ -35,6 +36,8 @@ pub struct State {
     pub(super) known: Known,
     /// Who changed the picture, and when: the next socket tells the client (contract: people §3, `updateUserinfo`).
     avatar_changes: Cache<UserId, i64>,
+    /// Counts changes of names and pictures, see [`faces`].
+    faces: AtomicU64,
     failures: SlidingLimit<(String, IpAddr)>,
     failures_by_address: SlidingLimit<IpAddr>,
 }
@@ -45,6 +48,7 @@ impl State {
         Self {
             known: Known::new(),
             avatar_changes: Cache::new(AVATAR_CHANGES_MAX),
+            faces: AtomicU64::default(),
             failures: SlidingLimit::new(limits.login_failures_per_hour, HOUR_MS),
             failures_by_address: SlidingLimit::new(limits.login_failures_per_address, HOUR_MS),
         }
@@ -101,6 +105,7 @@ pub async fn upgrade_guest(app: &Shared, guest: UserId, username: &str, password
         store::insert_username_parts(&mut tx.conn(), guest, &name).await?;
         tx.commit().await?;
         forget(&own, guest);
+        own.accounts.faces.fetch_add(1, Ordering::SeqCst);
         Ok(())
     })
     .await?;
@@ -253,6 +258,9 @@ pub async fn change(app: &Shared, me: UserId, change: Change) -> Result<()> {
         }
         tx.commit().await?;
         forget(&own, me);
+        if matches!(change, Change::Nickname(_) | Change::Avatar(_)) {
+            own.accounts.faces.fetch_add(1, Ordering::SeqCst);
+        }
         match change {
             Change::Avatar(_) => own.accounts.avatar_changes.insert(me, now_ms),
             _ => {
@@ -262,6 +270,12 @@ pub async fn change(app: &Shared, me: UserId, change: Change) -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// Counts the changes of names and pictures on this server: what shows other people is as it was while this stays the same.
+/// Read it before what it is to vouch for.
+pub fn faces(app: &App) -> u64 {
+    app.accounts.faces.load(Ordering::SeqCst)
 }
 
 /// Whether a socket that opens now is to announce a changed picture; it does so once.

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 
+use super::lists;
 use super::model::{Friend, Listed, Section};
 use super::service::{self, Change};
 use crate::accounts::auth::{CurrentUser, RegisteredUser};
@@ -26,7 +27,7 @@ impl Draft for Keyword {
 }
 
 #[derive(Serialize)]
-struct Found {
+struct FoundUser {
     id: UserId,
     username: String,
     avatar: String,
@@ -41,7 +42,7 @@ pub async fn search_user(
     RegisteredUser(me): RegisteredUser,
     Payload(Keyword(keyword)): Payload<Keyword>,
 ) -> Result<Response> {
-    let found = search(&app, me.user.id, &keyword).await?.into_iter().map(|user| Found {
+    let found = search(&app, me.user.id, &keyword).await?.into_iter().map(|user| FoundUser {
         id: user.id,
         username: user.username,
         avatar: user.avatar,
@@ -140,9 +141,9 @@ pub async fn list(
     RegisteredUser(me): RegisteredUser,
     Params(Page { page, limit }): Params<Page>,
 ) -> Result<Response> {
-    let sections = service::list(&app, me.user.id, page, limit).await?;
-    let count = sections.iter().map(|section| section.friends.len()).sum();
-    Ok(ok(FriendList { count, rows: Rows::new(&sections) }))
+    let list = lists::page(&app, me.user.id, page, limit).await?;
+    let count = list.sections.iter().map(|section| section.friends.len()).sum();
+    Ok(ok(FriendList { count, rows: Rows::new(&list.sections) }))
 }
 
 /// The friend's user id in a path, called 好友id.

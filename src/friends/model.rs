@@ -31,7 +31,7 @@ pub struct Friend {
 }
 
 /// One entry of a friend list: the owner's row and the friend as it is now.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug)]
 pub struct Listed {
     /// Row id.
     pub id: FriendshipId,

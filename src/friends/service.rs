@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 
-use super::model::{Friend, Section, sections};
+use super::lists::Lists;
+use super::model::Friend;
 use super::store;
 use crate::accounts::User;
 use crate::accounts::model::Profile;
@@ -18,19 +19,18 @@ use crate::ids::{FriendshipId, UserId};
 
 /// Friendship rows (or their absence) kept in memory: each message asks for two.
 const CACHED_MAX: usize = 200_000;
-/// Most friends in one page of a list: a bound on memory, far above what a client asks for.
-const PAGE_MAX: i64 = 10_000;
 
 const NO_FRIEND: AppError = AppError::refused("好友不存在");
 const NO_FRIEND_OR_BLOCKED: AppError = AppError::refused("好友不存在或者被拉黑，无法操作");
 
 /// How long they are believed: what was changed past this server, by hand or by another one, is seen after this.
-const CACHED_MS: i64 = MINUTE_MS / 2;
+pub(super) const CACHED_MS: i64 = MINUTE_MS / 2;
 
 /// What this feature keeps in memory; the store has the truth.
 #[derive(Debug)]
 pub struct State {
     cache: Cache<(UserId, UserId), Known>,
+    pub(super) lists: Lists,
 }
 
 /// A row, or its absence, as it was read.
@@ -42,7 +42,7 @@ struct Known {
 
 impl Default for State {
     fn default() -> Self {
-        Self { cache: Cache::new(CACHED_MAX) }
+        Self { cache: Cache::new(CACHED_MAX), lists: Lists::default() }
     }
 }
 
@@ -78,17 +78,12 @@ pub async fn reachable(app: &App, user: UserId, ids: &[FriendshipId]) -> Result<
     Ok(found)
 }
 
-/// Drops what is kept of both sides of a pair: to be called after every committed change of either row.
+/// Drops what is kept of both sides of a pair, their lists included: to be called after every committed change of either row.
 pub fn forget(app: &App, one: UserId, other: UserId) {
     app.friends.cache.remove(&(one, other));
     app.friends.cache.remove(&(other, one));
-}
-
-/// One page of my list, sorted under its letters. Blocked friends stay listed (contract: people §4.1).
-pub async fn list(app: &App, me: UserId, page: i64, limit: i64) -> Result<Vec<Section>> {
-    let limit = limit.min(PAGE_MAX);
-    let offset = page.saturating_sub(1).saturating_mul(limit);
-    Ok(sections(store::list_page(&mut app.db.read().await?.conn(), me, limit, offset).await?))
+    app.friends.lists.forget(one);
+    app.friends.lists.forget(other);
 }
 
 /// A friend with what the account shows of itself.

@@ -2,7 +2,7 @@
 
 use super::model::{Friend, Listed};
 use crate::db::sql::Sql;
-use crate::db::{Conn, dialect, execute, fetch_all, fetch_all_with, fetch_one, fetch_optional};
+use crate::db::{Conn, dialect, execute, fetch_all_with, fetch_one, fetch_optional, packed};
 use crate::error::Result;
 use crate::ids::{FriendshipId, UserId};
 
@@ -61,17 +61,27 @@ pub async fn count_pair(conn: &mut Conn<'_>, one: UserId, other: UserId) -> Resu
     Ok(count)
 }
 
-/// A page of somebody's list, oldest first (index `friends_list`).
-pub async fn list_page(conn: &mut Conn<'_>, user: UserId, limit: i64, offset: i64) -> Result<Vec<Listed>> {
-    fetch_all!(
-        conn,
-        Listed,
+/// A part of somebody's list, in no order, of the rows that are oldest after `offset` others (index `friends_list`). Packed,
+/// because a list is long and its rows are short.
+pub async fn list_part(conn: &mut Conn<'_>, user: UserId, limit: i64, offset: i64) -> Result<Vec<Listed>> {
+    let sql = Sql::packed(
+        conn.engine(),
+        &["id", "friend_id", "remark", "uuid", "username", "nickname", "avatar"],
         "SELECT f.id, f.friend_id, f.remark, u.uuid, u.username, u.nickname, u.avatar \
          FROM friends f CROSS JOIN users u ON u.id = f.friend_id WHERE f.user_id = ? ORDER BY f.id LIMIT ? OFFSET ?",
-        user,
-        limit,
-        offset
-    )
+    );
+    let (packed,) = fetch_one!(conn, (Option<String>,), sql.clone(), user, limit, offset)?;
+    packed::rows(packed.as_deref(), |columns| {
+        Some(Listed {
+            id: FriendshipId(columns.int()?),
+            friend_id: UserId(columns.int()?),
+            remark: columns.text()?.to_owned(),
+            uuid: columns.text()?.to_owned(),
+            username: columns.text()?.to_owned(),
+            nickname: columns.text()?.to_owned(),
+            avatar: columns.text()?.to_owned(),
+        })
+    })
 }
 
 /// Adds `friend` to the list of `user`, unless it is there already.

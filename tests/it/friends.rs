@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Person, TestServer};
+use crate::support::{PASSWORD, Person, TestServer, unique};
 
 async fn names_under_titles(me: &Person, query: &str) -> Vec<(String, Vec<String>)> {
     let rows = me.get(&format!("goodfriendlist/{query}")).await.ok()["rows"].take();
@@ -144,6 +144,69 @@ async fn the_list_comes_in_pages_in_the_order_in_which_it_grew() {
     assert_eq!(me.get("goodfriendlist/3?limit=2").await.ok(), json!({ "count": 0, "rows": [] }));
     assert_eq!(me.get("goodfriendlist/9999999999999999?limit=9999999999999999").await.ok()["count"], 0);
     assert_eq!(me.get("goodfriendlist/1?limit=none").await.ok()["count"], 4);
+}
+
+#[tokio::test]
+async fn a_list_of_thousands_comes_whole_and_in_order() {
+    let server = TestServer::start().await;
+    let me = server.user("me").await;
+    let first = 3_000_000_000 + i64::from(rand::random::<u16>()) * 10_000;
+    let people = "INSERT INTO users (id, uuid, username, username_key, password_hash, avatar, userset, created_at, updated_at) \
+        WITH d (n) AS (SELECT 0 UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 \
+        UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9), \
+        people (id) AS (SELECT ? + 1000 * e.n + 100 * a.n + 10 * b.n + c.n FROM d a, d b, d c, d e WHERE e.n < 2) \
+        SELECT id, CAST(id AS CHAR), CAST(id AS CHAR), CAST(id AS CHAR), '', '/x', '', 0, 0 FROM people";
+    assert_eq!(server.sql(people, &[first.into()]).await, 2000);
+    let friends = "INSERT INTO friends (user_id, friend_id, created_at, updated_at) \
+        SELECT ?, id, 0, 0 FROM users WHERE id BETWEEN ? AND ? ORDER BY id";
+    server.sql(friends, &[me.id.into(), first.into(), (first + 1999).into()]).await;
+    let ids = async |query: &str| {
+        let list = me.get(&format!("goodfriendlist/{query}")).await.ok();
+        let rows = list["rows"]["newList"][0]["list"].as_array().unwrap().clone();
+        assert_eq!(list["count"], rows.len());
+        rows.iter().map(|row| row["friend_id"].as_i64().unwrap() - first).collect::<Vec<_>>()
+    };
+    assert_eq!(ids("1").await, (0..2000).collect::<Vec<_>>());
+    assert_eq!(ids("1?limit=5000").await, (0..2000).collect::<Vec<_>>());
+    assert_eq!(ids("2?limit=1200").await, (1200..2000).collect::<Vec<_>>());
+    assert_eq!(ids("1?limit=1000").await, (0..1000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_list_shows_every_change_at_once() {
+    let server = TestServer::start().await;
+    let (me, friend) = server.users("me", "friend").await;
+    assert!(me.friends().await.is_empty());
+    me.befriend(&friend).await;
+    assert_eq!(me.friends().await[0]["name"], friend.username);
+    friend.set("nickname", "Nick").await;
+    assert_eq!(me.friends().await[0]["name"], "Nick");
+    friend.set("avatar", "/public/a.png").await;
+    assert_eq!(me.friends().await[0]["avatar"], "/public/a.png");
+    let guest = server.guest().await;
+    me.befriend(&guest).await;
+    assert_eq!(me.friends().await.len(), 2);
+    let name = unique("new");
+    server
+        .signed("/api/visitorregChat", &guest.device_id, json!({ "username": name, "password": PASSWORD }))
+        .await
+        .ok();
+    assert!(me.friends().await.iter().any(|row| row["username"] == name));
+    friend.post(&format!("deletegoodfriend/{}", me.id), json!({})).await.ok();
+    assert_eq!(me.friends().await.len(), 1);
+    server.alter("DELETE FROM friends WHERE user_id = ?", &[me.id]).await;
+    assert!(me.friends().await.is_empty(), "what was changed past the server is seen half a minute later");
+}
+
+#[tokio::test]
+async fn names_hold_any_characters() {
+    let server = TestServer::start().await;
+    let (me, friend) = server.users("me", "friend").await;
+    me.befriend(&friend).await;
+    for name in ["5:a", "12:👍", ":", "a\u{0}b", "\u{1e}\u{1f}", "\"\\\n"] {
+        friend.set("nickname", name).await;
+        assert_eq!(me.friends().await[0]["name"], name);
+    }
 }
 
 #[tokio::test]
