@@ -24,8 +24,9 @@ USER qingniao
 # The server's own defaults: SQLite and the token secret in data/, uploads in public/uploads/, port 7001.
 VOLUME ["/srv/qingniao/data", "/srv/qingniao/public/uploads"]
 EXPOSE 7001
-# Asks for a user that nobody is: the answer is 200 only if the server serves and its database answers.
+# 200 only while the database answers and the server does not stop. /metrics is at the same address, inside the container only:
+# to have it scraped from outside, set QINGNIAO_OPERATIONS_ADDRESS=0.0.0.0:7002 and let nobody else reach that port.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["curl", "-fsS", "-o", "/dev/null", "http://127.0.0.1:7001/api/userinfo/00000000-0000-0000-0000-000000000000"]
+    CMD ["curl", "-fsS", "-o", "/dev/null", "http://127.0.0.1:7002/readyz"]
 ENTRYPOINT ["qingniao"]
 CMD ["serve"]

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::db::{Db, in_time};
 use crate::error::{AppError, Result};
 use crate::hub::Hub;
+use crate::metrics::Metrics;
 use crate::{friends, gateway, groups, media, messages, visitors};
 
 /// The state that axum hands to handlers.
@@ -25,6 +26,7 @@ pub type Shared = Arc<App>;
 pub struct App {
     pub config: Config,
     pub clock: Clock,
+    pub metrics: Metrics,
     pub db: Db,
     pub hub: Hub,
     pub blobs: Blobs,

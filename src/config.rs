@@ -23,6 +23,7 @@ pub struct Config {
     pub jwt_secret: String,
     pub sign_salt: String,
     pub http: Http,
+    pub operations: Operations,
     pub database: Database,
     pub passwords: Passwords,
     pub tokens: Tokens,
@@ -49,6 +50,10 @@ macro_rules! section {
 section!(
     /// `[http]`
     Http { body_bytes_max: usize, request_timeout_s: u64, idle_timeout_s: u64, connections_max: usize, trusted_proxies: Vec<IpAddr> }
+);
+section!(
+    /// `[operations]`
+    Operations { address: String }
 );
 section!(
     /// `[database]`
@@ -193,6 +198,11 @@ impl Config {
         self.data_dir.join("qingniao.db")
     }
 
+    /// Where operators' tools are answered, if they are.
+    pub fn operations_address(&self) -> Option<SocketAddr> {
+        self.operations.address.parse().ok()
+    }
+
     /// Whether uploads may go to OSS.
     pub fn oss_enabled(&self) -> bool {
         !self.oss.endpoint.is_empty()
@@ -202,6 +212,13 @@ impl Config {
         let bad = |key: &str, problem: &str| {
             Err(ConfigError::Key { key: key.to_owned(), origin: origin_of(key), problem: problem.to_owned() })
         };
+        let operations = self.operations.address.as_str();
+        if !operations.is_empty() && operations.parse::<SocketAddr>().is_err() {
+            return bad(
+                "operations.address",
+                "must be an address and a port, as 127.0.0.1:7002, or empty to switch it off",
+            );
+        }
         let url = self.database_url.as_str();
         if !(url.is_empty()
             || url.starts_with("mysql://")
@@ -415,6 +432,7 @@ mod tests {
         let refused = |name, value| load(&[(name, value)]).unwrap_err();
         assert!(refused("QINGNIAO_LISTEN", "nowhere").contains("`listen` (QINGNIAO_LISTEN)"));
         assert!(refused("QINGNIAO_LISTEN", "nowhere").contains("0.0.0.0:7001"));
+        assert!(refused("QINGNIAO_OPERATIONS_ADDRESS", "7002").contains("127.0.0.1:7002"));
         assert!(refused("QINGNIAO_HTTP_BODY_BYTES_MAX", "many").contains("a whole number"));
         assert!(refused("QINGNIAO_HTTP_BODY_BYTES_MAX", "-1").contains("`http.body_bytes_max`"));
         assert!(refused("DATABASE_URL", "postgres://x").contains("must start with mysql://"));

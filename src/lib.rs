@@ -18,6 +18,8 @@ pub mod lifecycle;
 pub mod limits;
 pub mod media;
 pub mod messages;
+pub mod metrics;
+pub mod operations;
 pub mod requests;
 pub mod router;
 pub mod visitors;

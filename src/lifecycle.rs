@@ -18,8 +18,13 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
 use crate::error::{AppError, Result};
+use crate::http::edge::{self, Bounds};
+use crate::http::meter::Meter;
+use crate::http::serve::Terms;
 use crate::hub::Hub;
 use crate::messages::{self, committer::Committer};
+use crate::metrics::Metrics;
+use crate::operations::Operations;
 use crate::{accounts, friends, gateway, groups, http, media, router, visitors};
 
 /// Connections that the kernel keeps while the server is busy: a herd of clients comes back after every restart.
@@ -34,6 +39,8 @@ const CLOSE_GRACE: Duration = Duration::from_secs(1);
 pub struct Server {
     /// Where.
     pub address: SocketAddr,
+    /// Where operators' tools are answered, if they are.
+    pub operations: Option<Operations>,
     /// Its state, for tests.
     pub app: Shared,
 }
@@ -45,10 +52,12 @@ impl Server {
             AppError::internal(format!("cannot listen on {} (key `listen`, QINGNIAO_LISTEN): {cause}", config.listen))
         })?;
         let address = listener.local_addr().map_err(AppError::internal)?;
+        let for_operations = config.operations_address().map(listen_for_operations).transpose()?;
         let db = Db::open(&config).await?;
-        let (committer, queue) = Committer::new();
+        let metrics = Metrics::default();
+        let (committer, queue) = Committer::new(&metrics.commits);
         let app = Arc::new(App {
-            hub: Hub::new(config.ws.outbox_bytes_max),
+            hub: Hub::new(config.ws.outbox_bytes_max, metrics.overflows.clone()),
             blobs: Blobs::new(&config)?,
             passwords: Passwords::new(&config.passwords)?,
             tokens: Tokens::new(&secret(&config)?),
@@ -64,17 +73,18 @@ impl Server {
             config,
             clock,
             db,
+            metrics,
         });
         app.tasks.spawn(messages::committer::run(app.clone(), queue));
         app.tasks.spawn(messages::receipts::run(app.clone()));
         app.tasks.spawn(messages::delivery::run(app.clone()));
         app.tasks.spawn(gateway::run_heartbeat(app.clone()));
         app.tasks.spawn(media::start(app.clone()));
-        let (own, routes) = (app.clone(), router::service(router::router(app.clone())));
-        app.tasks.spawn(async move {
-            http::serve::serve(listener, routes, &own.config.http, &own.tasks, own.stop.clone()).await;
-        });
-        Ok(Self { address, app })
+        let own = app.clone();
+        app.tasks.spawn(async move { serve(listener, &own).await });
+        let operations = for_operations.map(|listener| Operations::start(listener, &app));
+        let operations = operations.transpose().map_err(AppError::internal)?;
+        Ok(Self { address, operations, app })
     }
 
     /// Stops: no new connections, running requests end, accepted messages are stored, sockets are dropped without a
@@ -93,7 +103,40 @@ impl Server {
         if tokio::time::timeout(CLOSE_GRACE, end).await.is_err() {
             warn!("the store did not close in time; everything acknowledged is in it");
         }
+        if let Some(operations) = self.operations {
+            operations.stop();
+        }
     }
+}
+
+/// Answers the chat's clients until the server stops.
+async fn serve(listener: TcpListener, app: &Shared) {
+    let http = &app.config.http;
+    let bounds =
+        Bounds { body_bytes_max: http.body_bytes_max, request_timeout: Duration::from_secs(http.request_timeout_s) };
+    let table = router::table();
+    let meter = Arc::new(Meter::new(app.metrics.registry(), table.templates()));
+    let routes = router::service(table.router(app.clone()));
+    let answer = move |request| {
+        let (routes, meter) = (routes.clone(), meter.clone());
+        async move { edge::respond(routes, request, bounds, &meter).await }
+    };
+    let terms = Terms {
+        connections_max: http.connections_max,
+        idle: Duration::from_secs(http.idle_timeout_s),
+        bounds,
+        counts: app.metrics.connections.clone(),
+    };
+    http::serve::serve(listener, answer, terms, &app.tasks, app.stop.clone()).await;
+}
+
+fn listen_for_operations(address: SocketAddr) -> Result<TcpListener> {
+    listen(address).map_err(|cause| {
+        AppError::internal(format!(
+            "cannot listen on {address} for /healthz, /readyz and /metrics: {cause}; give key `operations.address` \
+             (QINGNIAO_OPERATIONS_ADDRESS) another port, or \"\" to switch it off"
+        ))
+    })
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {

@@ -74,6 +74,9 @@ async fn serve(config: Config) -> qingniao::error::Result<()> {
     let signals = Signals::listen();
     let server = Server::start(config, Clock::System).await?;
     info!("listening on http://{} (HTTP under /api, push under /ws)", server.address);
+    if let Some(operations) = &server.operations {
+        info!("operations on http://{} (/healthz, /readyz, /metrics)", operations.address);
+    }
     let store = if shown.database_url.is_empty() {
         format!("SQLite in {}", shown.sqlite_path().display())
     } else {

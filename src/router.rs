@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use hyper::body::Body as HttpBody;
 use tower::{Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -28,9 +28,33 @@ use crate::requests::friends::handlers as friend_requests;
 use crate::requests::groups::handlers as group_requests;
 use crate::visitors::handlers as visitors;
 
+/// Routes, and their templates, which name them in the metrics.
+#[derive(Debug, Default)]
+pub struct Table {
+    routes: Router<Shared>,
+    templates: Vec<&'static str>,
+}
+
+impl Table {
+    fn route(mut self, template: &'static str, method: MethodRouter<Shared>) -> Self {
+        self.templates.push(template);
+        Self { routes: Router::route(self.routes, template, method), ..self }
+    }
+
+    /// The templates, in the order of the table.
+    pub fn templates(&self) -> &[&'static str] {
+        &self.templates
+    }
+
+    /// The routes, and the answers to what is none of them.
+    pub fn router(self, app: Shared) -> Router {
+        self.routes.fallback(not_found).method_not_allowed_fallback(wrong_method).with_state(app)
+    }
+}
+
 /// Every route of the server.
-pub fn router(app: Shared) -> Router {
-    Router::new()
+pub fn table() -> Table {
+    Table::default()
         // Open to anyone.
         .route("/api/regChat", post(accounts::register))
         .route("/api/loginChat", post(accounts::login))
@@ -84,9 +108,6 @@ pub fn router(app: Shared) -> Router {
         .route("/api/chat/groupInviteUser", post(group_requests::invite))
         .route("/api/chat/groupAddUserSet", post(group_requests::set_join_rule))
         .route("/api/chat/groupAgreeOrNo", post(group_requests::decide))
-        .fallback(not_found)
-        .method_not_allowed_fallback(wrong_method)
-        .with_state(app)
 }
 
 /// Routes with what every reply needs: CORS headers, and an answer in place of a panic.

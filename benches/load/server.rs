@@ -58,6 +58,7 @@ impl Server {
         let path = |name: &str| directory.path().join(name).display().to_string();
         let mut command = vec![
             ("QINGNIAO_LISTEN".to_owned(), address.to_string()),
+            ("QINGNIAO_OPERATIONS_ADDRESS".to_owned(), String::new()),
             ("QINGNIAO_DATA_DIR".to_owned(), path("data")),
             ("QINGNIAO_PUBLIC_DIR".to_owned(), path("public")),
             ("QINGNIAO_JWT_SECRET".to_owned(), "load-program-secret-of-32-bytes-or-more".to_owned()),

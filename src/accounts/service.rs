@@ -21,6 +21,7 @@ use crate::db::{Conn, is_unique_violation};
 use crate::error::{AppError, Result};
 use crate::ids::{self, UserId};
 use crate::limits::SlidingLimit;
+use crate::metrics::Fill;
 
 /// How long a changed picture is announced at the next socket.
 const AVATAR_CHANGE_MS: i64 = MINUTE_MS;
@@ -52,6 +53,11 @@ impl State {
             failures: SlidingLimit::new(limits.login_failures_per_hour, HOUR_MS),
             failures_by_address: SlidingLimit::new(limits.login_failures_per_address, HOUR_MS),
         }
+    }
+
+    /// How full the caches are.
+    pub fn fills(&self) -> [Fill; 2] {
+        [self.known.fill(), Fill::of("avatar_changes", &self.avatar_changes)]
     }
 }
 
@@ -128,7 +134,11 @@ async fn check_password(app: &App, key: &str, password: &str, ip: IpAddr) -> Res
     let admit = || {
         let now_ms = app.clock.now_ms();
         let used_up = by_name.is_used_up(&name_and_address, now_ms) || by_address.is_used_up(&ip, now_ms);
-        if used_up { Err(TOO_MANY) } else { Ok(()) }
+        if used_up {
+            app.metrics.limited.login.inc();
+            return Err(TOO_MANY);
+        }
+        Ok(())
     };
     admit()?;
     let row = store::find_account_by_username(&mut app.db.read().await?.conn(), key).await?;

@@ -13,6 +13,7 @@ use crate::app::{App, Shared};
 use crate::clock::{DAY_MS, MINUTE_MS};
 use crate::error::{AppError, Result};
 use crate::ids::{self, UserId};
+use crate::metrics::Fill;
 
 /// Users kept in memory with their live tokens: what every request needs. Bounded in bytes, because people choose how long
 /// their settings are.
@@ -37,6 +38,11 @@ impl Known {
     /// Nobody yet.
     pub fn new() -> Self {
         Self(Cache::with_weighter(CACHED_USERS, CACHED_BYTES_MAX, ByBytes))
+    }
+
+    /// How full it is.
+    pub fn fill(&self) -> Fill {
+        Fill::of("users", &self.0)
     }
 }
 
@@ -219,6 +225,7 @@ async fn known(app: &App, id: UserId) -> Result<Option<Arc<Entry>>> {
         Ok(known) => return Ok(Some(known)),
         Err(guard) => guard,
     };
+    app.metrics.loads.users.inc();
     let mut reader = app.db.read().await?;
     let Some(user) = store::find_user(&mut reader.conn(), id).await? else { return Ok(None) };
     let sessions = store::list_sessions(&mut reader.conn(), id).await?;

@@ -14,10 +14,12 @@ use std::time::Duration;
 
 pub use error::{is_deadlock, is_unique_violation};
 pub(crate) use macros::{execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional};
+use prometheus::{Histogram, HistogramOpts, HistogramVec};
 use sqlx::pool::PoolConnection;
 use sqlx::{MySql, MySqlConnection, MySqlPool, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::error::{AppError, Result};
+use crate::metrics::SECONDS;
 
 /// How long a piece of work on the store may take.
 const WORK_MAX: Duration = Duration::from_secs(10);
@@ -29,9 +31,16 @@ pub async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     done.unwrap_or_else(|late| Err(AppError::unavailable(late)))
 }
 
-/// The store: a pool of one engine.
+/// The store.
 #[derive(Clone, Debug)]
-pub enum Db {
+pub struct Db {
+    pools: Pools,
+    waits: Waits,
+}
+
+/// Pools of one engine.
+#[derive(Clone, Debug)]
+enum Pools {
     /// MySQL 8 or MariaDB 10.11 and later.
     MySql(MySqlPool),
     /// The embedded SQLite: readers run beside one writer, so that writers queue fairly instead of polling a lock.
@@ -41,6 +50,47 @@ pub enum Db {
         /// The one connection that writes.
         writer: SqlitePool,
     },
+}
+
+/// How long connections were waited for.
+#[derive(Clone, Debug)]
+pub struct Waits {
+    family: HistogramVec,
+    read: Histogram,
+    write: Histogram,
+    transaction: Histogram,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        let options = HistogramOpts::new(
+            "qingniao_database_wait_seconds",
+            "Time until a connection was lent; for a transaction, until it had begun.",
+        );
+        let family = HistogramVec::new(options.buckets(SECONDS.to_vec()), &["for"]).expect("a valid name");
+        let of = |what| family.with_label_values(&[what]);
+        let (read, write, transaction) = (of("read"), of("write"), of("transaction"));
+        Self { family, read, write, transaction }
+    }
+}
+
+/// How a pool stands.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolState {
+    /// Value of the label `pool`.
+    pub pool: &'static str,
+    /// Open connections.
+    pub size: u32,
+    /// Of these, not lent.
+    pub idle: usize,
+    /// Most connections.
+    pub max: u32,
+}
+
+impl PoolState {
+    fn of<DB: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<DB>) -> Self {
+        Self { pool: name, size: pool.size(), idle: pool.num_idle(), max: pool.options().get_max_connections() }
+    }
 }
 
 /// Which engine a statement goes to.
@@ -76,44 +126,79 @@ pub enum Tx {
     Sqlite(Transaction<'static, Sqlite>),
 }
 
+impl Engine {
+    /// As a label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MySql => "mysql",
+            Self::Sqlite => "sqlite",
+        }
+    }
+}
+
 impl Db {
     /// Lends a connection for reading.
     pub async fn read(&self) -> Result<Lent> {
-        Ok(match self {
-            Self::MySql(pool) => Lent::MySql(pool.acquire().await?),
-            Self::Sqlite { readers, .. } => Lent::Sqlite(readers.acquire().await?),
+        let _waiting = self.waits.read.start_timer();
+        Ok(match &self.pools {
+            Pools::MySql(pool) => Lent::MySql(pool.acquire().await?),
+            Pools::Sqlite { readers, .. } => Lent::Sqlite(readers.acquire().await?),
         })
     }
 
     /// Begins a write transaction. On SQLite this waits for the only writer, so keep it short.
     pub async fn begin(&self) -> Result<Tx> {
-        Ok(match self {
-            Self::MySql(pool) => Tx::MySql(pool.begin().await?),
-            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+        let _waiting = self.waits.transaction.start_timer();
+        Ok(match &self.pools {
+            Pools::MySql(pool) => Tx::MySql(pool.begin().await?),
+            Pools::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
         })
     }
 
     /// Lends a connection for one statement that writes and is durable by itself: no transaction to begin and commit.
     pub async fn write_one(&self) -> Result<Lent> {
-        Ok(match self {
-            Self::MySql(pool) => Lent::MySql(pool.acquire().await?),
-            Self::Sqlite { writer, .. } => Lent::Sqlite(writer.acquire().await?),
+        let _waiting = self.waits.write.start_timer();
+        Ok(match &self.pools {
+            Pools::MySql(pool) => Lent::MySql(pool.acquire().await?),
+            Pools::Sqlite { writer, .. } => Lent::Sqlite(writer.acquire().await?),
         })
     }
 
     /// Which engine this is.
     pub const fn engine(&self) -> Engine {
-        match self {
-            Self::MySql(_) => Engine::MySql,
-            Self::Sqlite { .. } => Engine::Sqlite,
+        match self.pools {
+            Pools::MySql(_) => Engine::MySql,
+            Pools::Sqlite { .. } => Engine::Sqlite,
         }
+    }
+
+    /// How long connections were waited for, to be registered.
+    pub fn waits(&self) -> HistogramVec {
+        self.waits.family.clone()
+    }
+
+    /// How the pools stand.
+    pub fn pools(&self) -> Vec<PoolState> {
+        match &self.pools {
+            Pools::MySql(pool) => vec![PoolState::of("mysql", pool)],
+            Pools::Sqlite { readers, writer } => {
+                vec![PoolState::of("sqlite_readers", readers), PoolState::of("sqlite_writer", writer)]
+            }
+        }
+    }
+
+    /// Asks the store for next to nothing, and waits for the answer.
+    pub async fn ping(&self) -> Result<()> {
+        let mut reader = self.read().await?;
+        let (_,) = fetch_one!(&mut reader.conn(), (i64,), "SELECT COUNT(*) FROM inboxes WHERE user_id = 0")?;
+        Ok(())
     }
 
     /// Closes every connection; SQLite folds its log into the file.
     pub async fn close(&self) {
-        match self {
-            Self::MySql(pool) => pool.close().await,
-            Self::Sqlite { readers, writer } => {
+        match &self.pools {
+            Pools::MySql(pool) => pool.close().await,
+            Pools::Sqlite { readers, writer } => {
                 readers.close().await;
                 writer.close().await;
             }

@@ -9,7 +9,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Executor, MySqlConnection};
 
-use super::Db;
+use super::{Db, Pools, Waits};
 use crate::config::Config;
 use crate::error::{AppError, Result};
 
@@ -31,27 +31,28 @@ impl Db {
     /// Opens the store that `config` names and brings its schema up to date.
     pub async fn open(config: &Config) -> Result<Self> {
         let url = config.database_url.as_str();
-        let db = if url.is_empty() {
+        let pools = if url.is_empty() {
             open_sqlite(SqliteConnectOptions::new().filename(config.sqlite_path()), config).await?
         } else if url.starts_with("sqlite:") {
             open_sqlite(SqliteConnectOptions::from_str(url)?, config).await?
         } else {
             open_mysql(url, config).await?
         };
+        let db = Self { pools, waits: Waits::default() };
         db.migrate().await?;
         Ok(db)
     }
 
     async fn migrate(&self) -> Result<()> {
-        match self {
-            Self::MySql(pool) => MYSQL.run(pool).await,
-            Self::Sqlite { writer, .. } => SQLITE.run(writer).await,
+        match &self.pools {
+            Pools::MySql(pool) => MYSQL.run(pool).await,
+            Pools::Sqlite { writer, .. } => SQLITE.run(writer).await,
         }
         .map_err(AppError::internal)
     }
 }
 
-async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<Db> {
+async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<Pools> {
     if let Some(folder) = options.get_filename().parent().filter(|folder| *folder != Path::new("")) {
         std::fs::create_dir_all(folder).map_err(|cause| {
             AppError::internal(format!("{} cannot be made (key `data_dir`): {cause}", folder.display()))
@@ -82,10 +83,10 @@ async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<D
         .pragma("temp_store", "MEMORY");
     let writer = pool(1).connect_with(writing).await?;
     let readers = pool(SQLITE_READERS_MAX).connect_lazy_with(options.pragma("query_only", "ON"));
-    Ok(Db::Sqlite { readers, writer })
+    Ok(Pools::Sqlite { readers, writer })
 }
 
-async fn open_mysql(url: &str, config: &Config) -> Result<Db> {
+async fn open_mysql(url: &str, config: &Config) -> Result<Pools> {
     let options = MySqlConnectOptions::from_str(url)?.charset("utf8mb4").statement_cache_capacity(STATEMENTS_MAX);
     // The pool tries again until its patience ends, and then tells of its patience only: ask once for the cause.
     let reached = match tokio::time::timeout(PATIENCE, MySqlConnection::connect_with(&options)).await {
@@ -123,5 +124,5 @@ async fn open_mysql(url: &str, config: &Config) -> Result<Db> {
         })
         .connect_with(options)
         .await?;
-    Ok(Db::MySql(pool))
+    Ok(Pools::MySql(pool))
 }

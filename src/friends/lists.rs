@@ -12,6 +12,7 @@ use crate::accounts::service as accounts;
 use crate::app::App;
 use crate::error::Result;
 use crate::ids::UserId;
+use crate::metrics::Fill;
 
 /// Most friends in one page of a list: a bound on memory, far above what a client asks for.
 const PAGE_MAX: i64 = 10_000;
@@ -59,6 +60,11 @@ impl Weighter<UserId, Arc<List>> for ByBytes {
 }
 
 impl Lists {
+    /// How full it is.
+    pub fn fill(&self) -> Fill {
+        Fill::of("friend_lists", &self.0)
+    }
+
     /// Drops what is kept of a person's list.
     pub fn forget(&self, user: UserId) {
         self.0.remove(&user);
@@ -89,6 +95,7 @@ pub async fn page(app: &App, me: UserId, page: i64, limit: i64) -> Result<Arc<Li
 }
 
 async fn load(app: &App, me: UserId, page: i64, limit: i64) -> Result<List> {
+    app.metrics.loads.friend_lists.inc();
     // Before the rows: what changes while they are read is not vouched for.
     let (loaded_at, faces) = (app.clock.now_ms(), accounts::faces(app));
     let mut offset = page.saturating_sub(1).saturating_mul(limit);

@@ -16,6 +16,7 @@ use crate::db::Conn;
 use crate::db::sql::ROWS_MAX;
 use crate::error::{AppError, Result};
 use crate::ids::{FriendshipId, UserId};
+use crate::metrics::Fill;
 
 /// Friendship rows (or their absence) kept in memory: each message asks for two.
 const CACHED_MAX: usize = 200_000;
@@ -46,6 +47,13 @@ impl Default for State {
     }
 }
 
+impl State {
+    /// How full the caches are.
+    pub fn fills(&self) -> [Fill; 2] {
+        [Fill::of("friends", &self.cache), self.lists.fill()]
+    }
+}
+
 /// `user`'s row of `friend`, if `friend` is in `user`'s list.
 pub async fn find(app: &App, user: UserId, friend: UserId) -> Result<Option<Arc<Friend>>> {
     let (key, now_ms) = ((user, friend), app.clock.now_ms());
@@ -53,10 +61,12 @@ pub async fn find(app: &App, user: UserId, friend: UserId) -> Result<Option<Arc<
         Ok(known) if now_ms - known.loaded_at <= CACHED_MS => return Ok(known.row),
         Ok(_) => {
             app.friends.cache.remove(&key);
+            app.metrics.loads.friends.inc();
             return Ok(store::find(&mut app.db.read().await?.conn(), user, friend).await?.map(Arc::new));
         }
         Err(guard) => guard,
     };
+    app.metrics.loads.friends.inc();
     let row = store::find(&mut app.db.read().await?.conn(), user, friend).await?.map(Arc::new);
     // An error means that the row changed meanwhile: this request may still use what it read.
     let _ = guard.insert(Known { row: row.clone(), loaded_at: now_ms });

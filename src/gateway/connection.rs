@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -21,11 +22,15 @@ const BURST_BYTES: usize = 64 * 1024;
 pub enum Ended {
     /// The peer said goodbye.
     ByPeer,
-    /// The network broke, or a peer that used to answer pings stopped.
+    /// The network broke.
     Lost,
+    /// A peer that used to answer pings stopped, or did not prove in time that it lives.
+    Unanswered,
     /// The peer took no bytes for too long.
     Stalled,
-    /// The hub ended it, or the server stops.
+    /// Its token was replaced.
+    Superseded,
+    /// The server stops.
     ByServer,
 }
 
@@ -37,12 +42,14 @@ struct Connection<'a> {
     session: &'a Session,
     wire: &'a mut Wire,
     pings: Pings,
+    /// How many messages count as received.
+    received: u64,
 }
 
 /// Serves the socket until it ends, and confirms what the peer has received.
 pub async fn run(app: &App, wire: &mut Wire, session: &Session) -> Ended {
     let pings = Pings::new(Duration::from_secs(app.config.ws.pong_timeout_s));
-    let mut connection = Connection { app, session, wire, pings };
+    let mut connection = Connection { app, session, wire, pings, received: 0 };
     // Around everything, so that a stop waits for no peer that is slow to take its bytes.
     let ended = tokio::select! {
         biased;
@@ -51,7 +58,7 @@ pub async fn run(app: &App, wire: &mut Wire, session: &Session) -> Ended {
     };
     let others_answer = app.hub.answers(session.user);
     let received = connection.pings.end(ended == Ended::ByPeer, Instant::now(), others_answer);
-    connection.confirm(received);
+    connection.confirm(received, &app.metrics.messages.confirmed_unproved);
     ended
 }
 
@@ -91,7 +98,9 @@ impl Connection<'_> {
         let rest = self.wire.start(&frames, ping).map_err(|_| Ended::Lost)?;
         drop(frames);
         self.finish(rest, bytes).await?;
-        self.confirm(received);
+        let counts = &self.app.metrics.messages;
+        counts.delivered.inc_by(messages);
+        self.confirm(received, &counts.confirmed_unproved);
         match ending {
             None => Ok(()),
             Some(Ending::Drop) => Err(Ended::ByServer),
@@ -109,9 +118,9 @@ impl Connection<'_> {
     async fn on_timer(&mut self) -> Going {
         let (app, user) = (self.app, self.session.user);
         let (verdict, received) = self.pings.on_timer(Instant::now(), || app.hub.answers(user));
-        self.confirm(received);
+        self.confirm(received, &app.metrics.messages.confirmed_unproved);
         match verdict {
-            Verdict::Gone => Err(Ended::Lost),
+            Verdict::Gone => Err(Ended::Unanswered),
             Verdict::Fine => self.ping().await,
         }
     }
@@ -154,7 +163,7 @@ impl Connection<'_> {
                 biased;
                 done = wire.finish(&rest) => done.map_err(|_| Ended::Lost),
                 () = sleep(limit) => Err(Ended::Stalled),
-                () = async { session.doubted().await; sleep(DOUBT).await } => Err(Ended::Lost),
+                () = async { session.doubted().await; sleep(DOUBT).await } => Err(Ended::Unanswered),
             }
         })
         .await
@@ -165,7 +174,7 @@ impl Connection<'_> {
         if self.pings.answers() {
             self.session.mark_answers();
         }
-        self.confirm(received);
+        self.confirm(received, &self.app.metrics.messages.confirmed_by_pong);
     }
 
     /// Closes with a code. What the peer has answered by then still counts.
@@ -181,11 +190,13 @@ impl Connection<'_> {
         };
         // A peer that does not answer the close frame is dropped all the same.
         let _ = timeout(CLOSE_WAIT, goodbye).await;
-        Err(Ended::ByServer)
+        Err(Ended::Superseded)
     }
 
-    fn confirm(&self, received: Option<u64>) {
+    fn confirm(&mut self, received: Option<u64>, counter: &IntCounter) {
         if let Some(count) = received {
+            counter.inc_by(count - self.received);
+            self.received = count;
             self.app.messages.confirm(self.session.user, self.app.hub.confirm(self.session, count));
         }
     }

@@ -21,8 +21,8 @@ pub async fn run(app: Arc<App>) {
         }
         slice = (slice + 1) % SLICES;
         for session in app.hub.sessions() {
-            if session.id % SLICES == slice {
-                session.beat(frame.clone());
+            if session.id % SLICES == slice && !session.beat(frame.clone()) {
+                app.metrics.overflows.transient.inc();
             }
         }
         app.hub.forget_asked();

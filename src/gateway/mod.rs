@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use axum::extract::{self, Request};
 use axum::response::Response;
+use connection::Ended;
 pub use heartbeat::run as run_heartbeat;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::Semaphore;
@@ -53,11 +54,16 @@ pub async fn connect(extract::State(app): extract::State<Shared>, mut request: R
     let slot = request.extensions_mut().remove::<Origin>().map(|origin| origin.slot);
     let (response, upgrade) = wire::accept(&mut request).ok_or_else(|| AppError::refused("请使用 WebSocket 连接"))?;
     let own = app.clone();
+    app.metrics.sockets.opening.inc();
     own.tasks.spawn(async move {
         // Boxed apart: what a socket needs while it opens would otherwise stay with it for life.
         match Box::pin(open_wire(upgrade)).await {
             Ok(wire) => Box::pin(serve(app, wire, token)).await,
-            Err(cause) => debug!(%cause, "a socket broke off while it opened"),
+            Err(cause) => {
+                app.metrics.sockets.opening.dec();
+                app.metrics.sockets.failed.inc();
+                debug!(%cause, "a socket broke off while it opened");
+            }
         }
         drop(slot);
     });
@@ -71,15 +77,30 @@ async fn open_wire(upgrade: OnUpgrade) -> std::io::Result<Wire> {
 async fn serve(app: Arc<App>, mut wire: Wire, token: Option<String>) {
     let opened = tokio::select! {
         biased;
-        () = app.stop.cancelled() => return,
+        () = app.stop.cancelled() => None,
         opened = Box::pin(register(&app, &mut wire, token.as_deref())) => opened,
     };
     drop(token);
+    app.metrics.sockets.opening.dec();
     let Some(registration) = opened else { return };
+    app.metrics.sockets.opened.inc();
     let session = &registration.session;
     debug!(user.id = %session.user, session.id, "a socket opened");
     let ended = connection::run(&app, &mut wire, session).await;
+    count(&app, ended);
     debug!(user.id = %session.user, session.id, ?ended, "a socket ended");
+}
+
+fn count(app: &App, ended: Ended) {
+    let counts = &app.metrics.sockets;
+    match ended {
+        Ended::ByPeer => counts.goodbye.inc(),
+        Ended::Lost => counts.lost.inc(),
+        Ended::Unanswered => counts.unanswered.inc(),
+        Ended::Stalled => counts.stalled.inc(),
+        Ended::Superseded => counts.superseded.inc(),
+        Ended::ByServer => counts.stopped.inc(),
+    }
 }
 
 /// A place in the hub, which is given up whatever ends the connection.
@@ -99,10 +120,12 @@ async fn register<'a>(app: &'a App, wire: &mut Wire, token: Option<&str>) -> Opt
     match open(app, token).await {
         Ok(Ok(registration)) => Some(registration),
         Ok(Err(refused)) => {
+            app.metrics.sockets.refused.inc();
             fail(wire, refused).await;
             None
         }
         Err(cause) => {
+            app.metrics.sockets.failed.inc();
             // The store is away: drop TCP without a close frame, so that the client comes back.
             warn!(%cause, "a socket could not be opened; its client will retry");
             None

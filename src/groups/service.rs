@@ -17,6 +17,7 @@ use crate::clock::MINUTE_MS;
 use crate::db::Conn;
 use crate::error::{AppError, Result};
 use crate::ids::{GroupId, UserId};
+use crate::metrics::Fill;
 
 /// Rooms kept in memory, by members: some 200 bytes each.
 const CACHED_MEMBERS_MAX: u64 = 500_000;
@@ -61,6 +62,13 @@ impl Default for State {
     }
 }
 
+impl State {
+    /// How full the caches are.
+    pub fn fills(&self) -> [Fill; 1] {
+        [Fill::of("rooms", &self.rooms)]
+    }
+}
+
 /// The group and everyone in it, as of its last change on this server. Dissolved groups have a room that is empty.
 pub async fn room(app: &App, id: GroupId) -> Result<Option<Arc<Room>>> {
     let now_ms = app.clock.now_ms();
@@ -78,6 +86,7 @@ pub async fn room(app: &App, id: GroupId) -> Result<Option<Arc<Room>>> {
         Ok(kept) => return Ok(Some(kept.room)),
         Err(guard) => guard,
     };
+    app.metrics.loads.rooms.inc();
     let Some(room) = load(&mut app.db.read().await?.conn(), id).await? else { return Ok(None) };
     // An error means that the room changed meanwhile: this request may still use what it read.
     let _ = guard.insert(Kept::new(app, room.clone()));
@@ -89,6 +98,7 @@ pub async fn room_at(app: &App, conn: &mut Conn<'_>, id: GroupId, version: i64) 
     if let Some(room) = kept_at(app, id, version) {
         return Ok(Some(room));
     }
+    app.metrics.loads.rooms.inc();
     let room = load(conn, id).await?;
     if let Some(room) = &room {
         keep(app, room.clone());

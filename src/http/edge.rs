@@ -16,6 +16,7 @@ use tower::{Service, ServiceExt};
 use tracing::{error, warn};
 
 use super::linger;
+use super::meter::Meter;
 use super::payload::{content_type, parse_body};
 use crate::error::{AppError, BoxError, Result};
 
@@ -37,7 +38,7 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static TOKEN: HeaderName = HeaderName::from_static("token");
 
 /// Answers one request by `service`.
-pub async fn respond<S, B>(service: S, request: Request, bounds: Bounds) -> Response
+pub async fn respond<S, B>(service: S, request: Request, bounds: Bounds, meter: &Meter) -> Response
 where
     S: Service<Request, Response = axum::http::Response<B>, Error = std::convert::Infallible>,
     B: hyper::body::Body<Data = axum::body::Bytes> + Send + 'static,
@@ -46,6 +47,7 @@ where
     let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
     // The path only: queries may hold tokens.
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let running = meter.begin(&path);
     let (request, rest) = if is_upload(&path) { hold(request) } else { (request, None) };
     let answered = async {
         let request = match lift_token(request, bounds.body_bytes_max).await {
@@ -71,6 +73,7 @@ where
     response.headers_mut().insert(REQUEST_ID.clone(), HeaderValue::from(id));
     // Replies that never reached the router must be readable by browsers too.
     response.headers_mut().entry(ACCESS_CONTROL_ALLOW_ORIGIN).or_insert(HeaderValue::from_static("*"));
+    running.answered(response.status());
     response
 }
 

@@ -6,6 +6,7 @@ pub mod edge;
 pub mod envelope;
 pub mod fields;
 pub mod linger;
+pub mod meter;
 pub mod payload;
 pub mod serve;
 

@@ -7,22 +7,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::uri::Authority;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Service;
 use tracing::{debug, warn};
 
-use super::edge::{self, Bounds};
-use crate::config;
-use crate::error::BoxError;
+use super::edge::Bounds;
+use crate::metrics::Connections;
 
 /// hyper's read buffer a connection; headers beyond it are refused.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -35,34 +34,57 @@ pub struct Origin {
     /// The other end.
     pub peer: SocketAddr,
     /// Its place among the open connections; whoever takes the connection over keeps it.
-    pub slot: Arc<OwnedSemaphorePermit>,
+    pub slot: Arc<Slot>,
     /// Bounds of every request.
     pub bounds: Bounds,
 }
 
-/// Serves `service` on `listener` until `stop`, then lets running requests end.
+/// A place among the open connections.
+#[derive(Debug)]
+pub struct Slot {
+    _permit: OwnedSemaphorePermit,
+    counts: Connections,
+}
+
+impl Slot {
+    fn new(permit: OwnedSemaphorePermit, counts: Connections) -> Self {
+        counts.open.inc();
+        Self { _permit: permit, counts }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.counts.open.dec();
+    }
+}
+
+/// How connections are served.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Most open connections; further ones wait.
+    pub connections_max: usize,
+    /// How long a connection may be without a whole head of a request.
+    pub idle: Duration,
+    /// Bounds of every request.
+    pub bounds: Bounds,
+    /// Where connections are counted.
+    pub counts: Connections,
+}
+
+/// Serves what comes in at `listener` by `answer` until `stop`, then lets running requests end.
 ///
 /// Sockets that were upgraded are not waited for: they are dropped without a close frame, as a restart must be.
-pub async fn serve<S, B>(
-    listener: TcpListener,
-    service: S,
-    http: &config::Http,
-    tasks: &TaskTracker,
-    stop: CancellationToken,
-) where
-    S: Service<Request, Response = axum::http::Response<B>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-    B: hyper::body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+pub async fn serve<A, F>(listener: TcpListener, answer: A, terms: Terms, tasks: &TaskTracker, stop: CancellationToken)
+where
+    A: Fn(Request) -> F + Clone + Send + 'static,
+    F: Future<Output = Response> + Send + 'static,
 {
-    let slots = Arc::new(Semaphore::new(http.connections_max));
-    let idle = Duration::from_secs(http.idle_timeout_s);
-    let bounds =
-        Bounds { body_bytes_max: http.body_bytes_max, request_timeout: Duration::from_secs(http.request_timeout_s) };
+    let slots = Arc::new(Semaphore::new(terms.connections_max));
     loop {
-        let slot = tokio::select! {
+        let permit = tokio::select! {
             () = stop.cancelled() => break,
-            slot = slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
+            permit = slots.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
         };
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -71,33 +93,33 @@ pub async fn serve<S, B>(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(cause) => {
+                terms.counts.failed.inc();
                 warn!(%cause, "a connection could not be accepted; if this repeats, raise the limit of open files");
                 tokio::time::sleep(ACCEPT_REST).await;
                 continue;
             }
         };
+        terms.counts.accepted.inc();
         if let Err(cause) = stream.set_nodelay(true) {
             debug!(%cause, "a connection ended before it was served");
             continue;
         }
-        let origin = Origin { peer, slot: Arc::new(slot), bounds };
-        tasks.spawn(connection(stream, origin, service.clone(), idle, stop.clone()));
+        let origin = Origin { peer, slot: Arc::new(Slot::new(permit, terms.counts.clone())), bounds: terms.bounds };
+        tasks.spawn(connection(stream, origin, answer.clone(), terms.idle, stop.clone()));
     }
 }
 
-async fn connection<S, B>(stream: TcpStream, origin: Origin, service: S, idle: Duration, stop: CancellationToken)
+async fn connection<A, F>(stream: TcpStream, origin: Origin, answer: A, idle: Duration, stop: CancellationToken)
 where
-    S: Service<Request, Response = axum::http::Response<B>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-    B: hyper::body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    A: Fn(Request) -> F + Clone + Send + 'static,
+    F: Future<Output = Response> + Send + 'static,
 {
-    let (peer, bounds) = (origin.peer, origin.bounds);
+    let peer = origin.peer;
     let answer = hyper::service::service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(origin.clone());
-        let service = service.clone();
-        async move { Ok::<_, Infallible>(edge::respond(service, request, bounds).await) }
+        let answered = answer(request);
+        async move { Ok::<_, Infallible>(answered.await) }
     });
     let mut connection = std::pin::pin!(
         hyper::server::conn::http1::Builder::new()

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::outbox::{Ending, Session, Ticket};
-use super::{Confirmed, Drain, Frame, Receipt, Step, Stream};
+use super::{Census, Confirmed, Drain, Frame, Receipt, Step, Stream};
 use crate::ids::MessageId;
 
 /// Bytes of live messages that wait for the end of a drain; past it the drain reads them from the store. Without them a
@@ -67,6 +67,21 @@ impl Tail {
     }
 }
 
+/// What became of a live message.
+#[derive(Debug)]
+pub enum Pushed {
+    /// It is on its way.
+    Handed,
+    /// It is pending: nobody is connected, or a drain will come to it.
+    Left,
+    /// The same, and it was one too many to be kept for the end of the drain.
+    TailFull,
+    /// It found no room before the client had asked: it is pending.
+    Missed,
+    /// It found no room: it is pending, and this drain will come to it.
+    Full(Drain),
+}
+
 #[derive(Debug)]
 struct InFlight {
     session: u64,
@@ -78,6 +93,18 @@ struct InFlight {
 impl Mailbox {
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
+    }
+
+    /// Adds this person's sockets and what is on its way to a census.
+    pub fn count(&self, census: &mut Census) {
+        let active = usize::from(self.active.is_some());
+        census.silent += self.sessions.len() - active;
+        *match self.phase {
+            Phase::Fresh => &mut census.fresh,
+            Phase::Draining(_) => &mut census.draining,
+            Phase::Live => &mut census.live,
+        } += active;
+        census.unconfirmed += self.in_flight.len();
     }
 
     pub fn sessions(&self) -> &[Arc<Session>] {
@@ -104,16 +131,17 @@ impl Mailbox {
         self.choose()
     }
 
-    pub fn push(&mut self, frame: &Frame, receipt: Receipt, bytes_max: usize) -> Option<Drain> {
-        let session = self.active.clone()?;
+    pub fn push(&mut self, frame: &Frame, receipt: Receipt, bytes_max: usize) -> Pushed {
+        let Some(session) = self.active.clone() else { return Pushed::Left };
         // A drain was faster: it found the message in the store before it was pushed.
         if receipt.message <= self.position {
-            return None;
+            return Pushed::Handed;
         }
         let early = match &mut self.phase {
             Phase::Draining(tail) => {
+                let had_room = !tail.more;
                 tail.add(frame, receipt);
-                return None;
+                return if had_room && tail.more { Pushed::TailFull } else { Pushed::Left };
             }
             Phase::Live => false,
             Phase::Fresh => true,
@@ -122,14 +150,14 @@ impl Mailbox {
             Some(number) => {
                 self.in_flight.push_back(InFlight { session: session.id, number, receipt, early });
                 self.position = receipt.message;
-                None
+                Pushed::Handed
             }
             // The reader is slower than its messages: from here on the store feeds it, at its own pace.
-            None if !early => Some(self.start_drain(session, true)),
+            None if !early => Pushed::Full(self.start_drain(session, true)),
             // It stays pending until the client asks.
             None => {
                 self.missed = true;
-                None
+                Pushed::Missed
             }
         }
     }

@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 pub use frame::Frame;
-use mailbox::Mailbox;
+use mailbox::{Mailbox, Pushed};
 use online::Online;
 pub use outbox::{Burst, Ending, Session, Ticket};
 use tokio::sync::Notify;
 
 use crate::ids::{MessageId, SubscriptionId, UserId};
+use crate::metrics::Overflows;
 
 /// How long a call for pending messages counts for a socket that has not registered yet (decision 27).
 const ASKED_TTL: Duration = Duration::from_secs(15);
@@ -37,6 +38,7 @@ pub struct Hub {
     online: Online,
     next_session: AtomicU64,
     outbox_bytes_max: usize,
+    overflows: Overflows,
     /// At most one that is still valid a user.
     drains: Mutex<Vec<Drain>>,
     drains_wake: Notify,
@@ -90,6 +92,25 @@ pub struct Drain {
     epoch: u64,
 }
 
+/// What the hub holds at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// People with a socket.
+    pub users: usize,
+    /// Sockets that get their user's pushes although older messages may be pending: the client has not asked yet.
+    pub fresh: usize,
+    /// Sockets that are being fed from the store.
+    pub draining: usize,
+    /// Sockets that get every message as it is sent.
+    pub live: usize,
+    /// Sockets that get only heartbeats.
+    pub silent: usize,
+    /// Messages that were handed to sockets and are not proved to be received.
+    pub unconfirmed: usize,
+    /// Drains that wait to be run.
+    pub drains_waiting: usize,
+}
+
 /// What became of one step of a [`Drain`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
@@ -103,13 +124,14 @@ pub enum Step {
 
 impl Hub {
     /// A hub whose sockets may each have `outbox_bytes_max` bytes waiting.
-    pub fn new(outbox_bytes_max: usize) -> Self {
+    pub fn new(outbox_bytes_max: usize, overflows: Overflows) -> Self {
         Self {
             users: DashMap::new(),
             asked: DashMap::new(),
             online: Online::new(),
             next_session: AtomicU64::new(1),
             outbox_bytes_max,
+            overflows,
             drains: Mutex::default(),
             drains_wake: Notify::new(),
         }
@@ -150,19 +172,34 @@ impl Hub {
         self.start(drain);
     }
 
-    /// Pushes a stored message to `user`, if one of its sockets may have it now.
-    pub fn push(&self, user: UserId, frame: &Frame, receipt: Receipt) {
+    /// Pushes a stored message to `user`, if one of its sockets may have it now. Returns whether it is on its way; if not, it
+    /// is pending.
+    pub fn push(&self, user: UserId, frame: &Frame, receipt: Receipt) -> bool {
         if !self.online.get(user) {
-            return;
+            return false;
         }
-        let drain = self.users.get_mut(&user).and_then(|mut m| m.push(frame, receipt, self.outbox_bytes_max));
-        self.start(drain);
+        let Some(mut mailbox) = self.users.get_mut(&user) else { return false };
+        let pushed = mailbox.push(frame, receipt, self.outbox_bytes_max);
+        drop(mailbox);
+        match pushed {
+            Pushed::Handed => return true,
+            Pushed::Left => {}
+            Pushed::TailFull => self.overflows.tail.inc(),
+            Pushed::Missed => self.overflows.missed.inc(),
+            Pushed::Full(drain) => {
+                self.overflows.draining.inc();
+                self.start(Some(drain));
+            }
+        }
+        false
     }
 
     /// Pushes a frame that is never stored (a card) to the user's active socket.
     pub fn push_transient(&self, user: UserId, frame: Frame) {
-        if let Some(session) = self.users.get(&user).and_then(|mailbox| mailbox.active().cloned()) {
-            session.push_transient(frame);
+        if let Some(session) = self.users.get(&user).and_then(|mailbox| mailbox.active().cloned())
+            && !session.push_transient(frame)
+        {
+            self.overflows.transient.inc();
         }
     }
 
@@ -241,6 +278,17 @@ impl Hub {
             self.drains.lock().expect("no code panics while it holds this lock").push(drain);
             self.drains_wake.notify_one();
         }
+    }
+
+    /// Counts sockets and what is on its way by walking over everybody who is connected.
+    pub fn census(&self) -> Census {
+        let mut census = Census::default();
+        for mailbox in &self.users {
+            census.users += 1;
+            mailbox.count(&mut census);
+        }
+        census.drains_waiting = self.drains.lock().expect("no code panics while it holds this lock").len();
+        census
     }
 
     /// Every socket, for the heartbeat.

@@ -97,15 +97,17 @@ impl Session {
         }
     }
 
-    /// Queues a frame that is not a message. Heartbeats that a stalled socket does not take are dropped.
-    pub fn push_transient(&self, frame: Frame) {
+    /// Queues a frame that is not a message. Those that a stalled socket does not take are dropped: then it returns false.
+    pub fn push_transient(&self, frame: Frame) -> bool {
         let mut queue = self.lock();
-        if queue.transient_bytes + frame.len() <= TRANSIENT_BYTES_MAX {
-            queue.transient_bytes += frame.len();
-            queue.frames.push_back((frame, false));
-            drop(queue);
-            self.wake.notify_one();
+        if queue.transient_bytes + frame.len() > TRANSIENT_BYTES_MAX {
+            return false;
         }
+        queue.transient_bytes += frame.len();
+        queue.frames.push_back((frame, false));
+        drop(queue);
+        self.wake.notify_one();
+        true
     }
 
     /// Queues a message and returns its number on this socket, or `None` if `bytes_max` bytes are waiting already.
@@ -123,11 +125,12 @@ impl Session {
         Some(number)
     }
 
-    /// Queues a heartbeat and has the connection task see whether the peer still answers.
-    pub fn beat(&self, frame: Frame) {
+    /// Queues a heartbeat and has the connection task see whether the peer still answers. Returns false if it was dropped.
+    pub fn beat(&self, frame: Frame) -> bool {
         self.lock().beat = true;
-        self.push_transient(frame);
+        let queued = self.push_transient(frame);
         self.wake.notify_one();
+        queued
     }
 
     /// Asks the connection task to prove soon that the peer lives: another socket waits for what this one holds.
@@ -273,7 +276,8 @@ mod tests {
     fn heartbeats_that_nobody_takes_do_not_pile_up() {
         let session = session();
         let frame = frame(1024);
-        (0..1000).for_each(|_| session.beat(frame.clone()));
+        let queued = (0..1000).filter(|_| session.beat(frame.clone())).count();
+        assert_eq!(queued, 63, "together with the greeting that is what the bound allows");
         assert!(session.take(usize::MAX).bytes <= TRANSIENT_BYTES_MAX);
         assert!(!session.take(usize::MAX).beat, "one burst is enough to see to it");
     }

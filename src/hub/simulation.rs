@@ -5,10 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use prometheus::Registry;
 use proptest::prelude::*;
 
 use super::{Confirmed, Drain, Frame, Hub, Receipt, Session, Step, Stream, Ticket};
 use crate::ids::{MessageId, SubscriptionId, UserId};
+use crate::metrics::Overflows;
 
 const ME: UserId = UserId(7);
 const GROUP: SubscriptionId = SubscriptionId(3);
@@ -182,7 +184,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { hub: Some(Hub::new(OUTBOX_BYTES)), ..Self::default() }
+        Self { hub: Some(Hub::new(OUTBOX_BYTES, Overflows::new(&Registry::new()))), ..Self::default() }
     }
 
     fn hub(&self) -> &Hub {
@@ -365,7 +367,7 @@ impl World {
         self.unpushed.clear();
         let store = &self.store;
         self.confirmed.retain(|id| store.messages.iter().any(|m| m.id == *id && !store.is_due(m)));
-        self.hub = Some(Hub::new(OUTBOX_BYTES));
+        self.hub = Some(Hub::new(OUTBOX_BYTES, Overflows::new(&Registry::new())));
     }
 
     fn collect_drains(&mut self) {

@@ -15,6 +15,7 @@ use super::places::Place;
 use crate::blobs::{BucketAddress, Disk, Spooled, http_client};
 use crate::config::Config;
 use crate::error::{AppError, Result};
+use crate::metrics::Fill;
 
 /// Videos fetched from other hosts at once.
 const FETCHES_MAX: usize = 4;
@@ -49,6 +50,11 @@ impl Covers {
             fetches: Semaphore::new(FETCHES_MAX),
             posters: Cache::new(POSTERS_MAX),
         })
+    }
+
+    /// How full the cache of posters is.
+    pub fn fill(&self) -> Fill {
+        Fill::of("posters", &self.posters)
     }
 
     /// The same address as it may be asked for, if its host is one that may be.

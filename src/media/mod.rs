@@ -23,12 +23,14 @@ use crate::app;
 use crate::config::Config;
 use crate::error::Result;
 use crate::ids::UserId;
+use crate::metrics::Fill;
 
 /// What this feature keeps in memory.
 #[derive(Debug)]
 pub struct State {
     /// Uploads that are being received.
     uploads: Semaphore,
+    uploads_max: usize,
     /// The same by person, so that nobody takes all the places.
     uploads_by_user: DashMap<UserId, usize>,
     covers: covers::Covers,
@@ -40,10 +42,21 @@ impl State {
     pub fn new(config: &Config) -> Result<Self> {
         Ok(Self {
             uploads: Semaphore::new(config.uploads.parallel_max),
+            uploads_max: config.uploads.parallel_max,
             uploads_by_user: DashMap::new(),
             covers: covers::Covers::new(config)?,
             qr_codes: qrcode::cache(),
         })
+    }
+
+    /// How full the caches are.
+    pub fn fills(&self) -> [Fill; 2] {
+        [Fill::of("qr_codes", &self.qr_codes), self.covers.fill()]
+    }
+
+    /// Uploads that are being received, and how many may be.
+    pub fn uploads(&self) -> (usize, usize) {
+        (self.uploads_max - self.uploads.available_permits(), self.uploads_max)
     }
 
     /// The ffmpeg that makes covers, if there is one.

@@ -90,7 +90,10 @@ pub async fn keep_on_server(app: &App, folder: &Folder, upload: Upload) -> Resul
     let random = rand::random_range(0..100_000_000_u32);
     let extension = upload.file_type.extension;
     let key = format!("Diy/{}/{}/{now_ms}_{random}.{extension}", folder.0, clock::day_folder(now_ms));
+    let bytes = upload.blob.len;
     app.blobs.disk.keep(upload.blob, &key).await.map_err(AppError::internal)?;
+    app.metrics.uploads.bytes.inc_by(bytes);
+    app.metrics.uploads.to_disk.inc();
     Ok(format!("/public/uploads/{key}"))
 }
 
@@ -110,10 +113,18 @@ pub async fn share(app: &App, upload: Upload, image_class_id: i64, base: &str) -
     let file_type = upload.file_type;
     let path = format!("images/{}/{now_ms}_{random:012x}.{}", clock::day_folder(now_ms), file_type.extension);
     let label = Label { mime: file_type.mime, attachment: !file_type.inline };
+    let (counts, bytes) = (&app.metrics.uploads, upload.blob.len);
     let url = match app.blobs.put(upload.blob, &path, label, now_ms).await.map_err(told)? {
-        Kept::Here => format!("{base}/public/uploads/{path}"),
-        Kept::At(url) => url,
+        Kept::Here => {
+            counts.to_disk.inc();
+            format!("{base}/public/uploads/{path}")
+        }
+        Kept::At(url) => {
+            counts.to_bucket.inc();
+            url
+        }
     };
+    counts.bytes.inc_by(bytes);
     Ok(SharedFile { url, path, image_class_id, create_time: now_ms / 1000 })
 }
 
@@ -144,6 +155,7 @@ pub struct Cover {
 /// Makes a picture of a video that this server has, or that is on a host it may ask (decision 23).
 pub async fn cover(app: &App, video_url: &str, shot: &Shot, extension: &str) -> Result<Cover> {
     let picture = picture_of(app, video_url, shot).await.map_err(|cause| {
+        app.metrics.uploads.covers_failed.inc();
         match &cause {
             NoCover::Io(cause) => error!(%cause, "a cover could not be made"),
             NoCover::Slow | NoCover::NoFfmpeg => warn!(%cause, "a cover could not be made"),
@@ -158,6 +170,7 @@ pub async fn cover(app: &App, video_url: &str, shot: &Shot, extension: &str) -> 
         error!(%cause, "a cover could not be kept");
         AppError::Refused(format!("截图处理失败: {}", AppError::internal("")).into())
     })?;
+    app.metrics.uploads.covers.inc();
     Ok(Cover { picture, url: format!("/public/uploads/{key}") })
 }
 

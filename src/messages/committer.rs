@@ -4,9 +4,10 @@
 use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use prometheus::IntCounter;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
@@ -20,6 +21,7 @@ use crate::error::{AppError, Result};
 use crate::groups::model::{Member, Room};
 use crate::groups::service::{self as groups, Reserved};
 use crate::ids::{GroupId, UserId};
+use crate::metrics::Commits;
 
 /// Messages waiting to be committed; past it senders wait, then are refused.
 const QUEUE_MAX: usize = 4096;
@@ -46,21 +48,30 @@ pub struct Job {
 
 /// Where requests leave their messages.
 #[derive(Clone, Debug)]
-pub struct Committer(mpsc::Sender<Job>);
+pub struct Committer {
+    queue: mpsc::Sender<Job>,
+    refused: IntCounter,
+}
 
 impl Committer {
     /// The two ends of the queue.
-    pub fn new() -> (Self, mpsc::Receiver<Job>) {
-        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-        (Self(sender), receiver)
+    pub fn new(counts: &Commits) -> (Self, mpsc::Receiver<Job>) {
+        let (queue, receiver) = mpsc::channel(QUEUE_MAX);
+        (Self { queue, refused: counts.refused.clone() }, receiver)
+    }
+
+    /// Messages that wait to be committed.
+    pub fn waiting(&self) -> usize {
+        QUEUE_MAX - self.queue.capacity()
     }
 
     /// Stores a message; when this returns, it is durable and on its way.
     pub async fn store(&self, message: NewMessage, first_only: bool) -> Result<()> {
         let (reply, stored) = oneshot::channel();
         let job = Job { message, first_only, reply };
-        let queued = tokio::time::timeout(QUEUE_WAIT, self.0.send(job)).await;
+        let queued = tokio::time::timeout(QUEUE_WAIT, self.queue.send(job)).await;
         if !matches!(queued, Ok(Ok(()))) {
+            self.refused.inc();
             return Err(AppError::busy());
         }
         stored.await.unwrap_or_else(|_| Err(AppError::busy()))
@@ -85,8 +96,12 @@ pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Job>) {
         while !jobs.is_empty() {
             let fit = fitting(jobs.iter().map(|job| &job.message), BATCH_BYTES_MAX);
             let (replies, batch) = split(jobs.drain(..fit));
+            let began = Instant::now();
             let outcome = guarded(Box::pin(commit(&app, batch))).await;
+            app.metrics.commits.seconds.observe(began.elapsed().as_secs_f64());
+            app.metrics.commits.messages.observe(f64::from(u32::try_from(fit).unwrap_or(u32::MAX)));
             if let Err(cause) = &outcome {
+                app.metrics.commits.failed.inc();
                 warn!(%cause, messages = replies.len(), "a batch of messages could not be stored; their senders were told");
             }
             answer(replies, outcome);

@@ -35,6 +35,9 @@ pub async fn run(app: Arc<App>) {
             drain = app.hub.next_drain() => drain,
             () = app.stop.cancelled() => return,
         };
+        let counts = &app.metrics.drains;
+        let kind = if drain.asked { &counts.asked } else { &counts.probe };
+        kind.inc();
         let (own, readers) = (app.clone(), readers.clone());
         app.tasks.spawn(async move {
             let stop = own.stop.clone();
@@ -57,7 +60,10 @@ async fn retrying(app: &App, drain: &Drain, readers: &Semaphore) {
         };
         match outcome {
             Ok(()) => return,
-            Err(cause) => warn!(%cause, user.id = %drain.user, "pending messages could not be read; trying again"),
+            Err(cause) => {
+                app.metrics.drains.failed.inc();
+                warn!(%cause, user.id = %drain.user, "pending messages could not be read; trying again");
+            }
         }
         tokio::time::sleep(RETRY).await;
         if app.hub.held_elsewhere(drain).is_err() {

@@ -233,14 +233,25 @@ pub(super) fn fitting<'m>(messages: impl Iterator<Item = &'m NewMessage>, bytes_
 /// Hands a committed message to the sockets of its recipients.
 fn push(app: &App, Stored { id, message, room }: &Stored, now_ms: i64) {
     let frame = frame(&message.body, now_ms);
+    let mut left = 0;
     match (message.address, room) {
-        (Address::User(user), _) => app.hub.push(user, &frame, Receipt { message: *id, stream: Stream::Direct }),
+        (Address::User(user), _) => {
+            let receipt = Receipt { message: *id, stream: Stream::Direct };
+            left += u64::from(!app.hub.push(user, &frame, receipt));
+        }
         (Address::Group(_, audience), Some((room, seq))) => {
             for ear in room.ears().iter().filter(|ear| audience.includes(ear, message.sender)) {
                 let stream = Stream::Group(ear.subscription, *seq);
-                app.hub.push(ear.user, &frame, Receipt { message: *id, stream });
+                left += u64::from(!app.hub.push(ear.user, &frame, Receipt { message: *id, stream }));
             }
         }
         (Address::Group(..), None) => {}
+    }
+    let counts = &app.metrics.messages;
+    counts.left_pending.inc_by(left);
+    match (message.uuid, message.address) {
+        (None, _) => counts.notice.inc(),
+        (Some(_), Address::User(_)) => counts.single.inc(),
+        (Some(_), Address::Group(..)) => counts.group.inc(),
     }
 }

@@ -77,6 +77,12 @@ impl Receipts {
         }
     }
 
+    /// How many wait to be written: a cursor counts once, however far it moves.
+    pub fn waiting(&self) -> usize {
+        let pending = self.lock();
+        pending.direct.len() + pending.groups.len() + pending.early.len()
+    }
+
     fn take(&self) -> Taken<'_> {
         Taken { receipts: self, pending: Some(std::mem::take(&mut self.lock())) }
     }
@@ -128,7 +134,10 @@ pub async fn flush(app: &App) -> Result<()> {
     let written = in_time(write(app, pending)).await;
     match &written {
         Ok(()) => taken.pending = None,
-        Err(cause) => warn!(%cause, "confirmations could not be stored; they are kept and tried again"),
+        Err(cause) => {
+            app.metrics.messages.unrecorded.inc();
+            warn!(%cause, "confirmations could not be stored; they are kept and tried again");
+        }
     }
     written
 }

@@ -25,6 +25,7 @@ use crate::friends::service as friends;
 use crate::groups::model::Room;
 use crate::groups::service as groups;
 use crate::ids::{self, GroupId, UserId};
+use crate::metrics::Fill;
 
 /// How long a message may be revoked, by the server's own record (decision 19).
 const REVOKE_MS: i64 = 5 * MINUTE_MS;
@@ -52,6 +53,16 @@ impl State {
             answering: Answering::default(),
             committer,
         }
+    }
+
+    /// Messages that wait to be committed, confirmations that wait to be written.
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.committer.waiting(), self.receipts.waiting())
+    }
+
+    /// How full the caches are.
+    pub fn fills(&self) -> [Fill; 1] {
+        [Fill::of("contacts", &self.contacts)]
     }
 
     /// Takes note of what a connection has proved to have received.

@@ -146,5 +146,6 @@ fn count(app: &App, limit: &SlidingLimit<String>, device_id: &str) -> Result<()>
     if limit.take(device_id.to_owned(), app.clock.now_ms()) {
         return Ok(());
     }
+    app.metrics.limited.visitor.inc();
     Err(AppError::refused("请求过于频繁，请1个小时后再试"))
 }

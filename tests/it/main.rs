@@ -25,6 +25,7 @@ mod group_delivery;
 mod group_join;
 mod groups;
 mod harness;
+mod operations;
 mod oss;
 mod public_files;
 mod qrcode;

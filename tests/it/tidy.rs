@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules of `src/`, lowest first; each may use only those of the lines above its own.
 const LAYERS: &[&[&str]] = &[
-    &["error", "ids", "clock", "config", "limits"],
+    &["error", "ids", "clock", "config", "limits", "metrics"],
     &["http", "db", "hub", "blobs"],
     &["app"],
     &["accounts"],
@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["media"],
     &["messages"],
     &["requests"],
-    &["gateway", "jobs"],
+    &["gateway", "jobs", "operations"],
     &["router"],
     &["lifecycle"],
     &["lib", "main"],

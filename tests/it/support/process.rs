@@ -34,6 +34,7 @@ pub fn command(folder: &Path) -> Command {
         command.env_remove(name);
     }
     command.env_remove("DATABASE_URL").env_remove("RUST_LOG").current_dir(folder);
+    command.env("QINGNIAO_OPERATIONS_ADDRESS", "");
     command.env("QINGNIAO_PASSWORDS_MEMORY_KIB", "8").env("QINGNIAO_PASSWORDS_ITERATIONS", "1");
     command
 }

@@ -26,6 +26,8 @@ pub const CACHE_MS: i64 = 31_000;
 pub struct TestServer {
     pub door: Door,
     pub app: Shared,
+    /// Where `/metrics` is, if the test's configuration gives it a port.
+    pub operations: Option<SocketAddr>,
     server: Server,
     pub config: Config,
     /// Holds `data/` and `public/`.
@@ -61,6 +63,8 @@ impl TestServer {
         let mut config = Config::defaults();
         config.listen = "127.0.0.1:0".parse().unwrap();
         config.data_dir = dir.path().join("data");
+        // Those whom it concerns take a free port.
+        config.operations.address = String::new();
         config.public_dir = dir.path().join("public");
         config.database_url = database::url().await.unwrap_or_default();
         config.database.connections_max = 6;
@@ -70,7 +74,8 @@ impl TestServer {
         let clock = Clock::manual(NOW_MS);
         let server = Server::start(config.clone(), clock.clone()).await.expect("the server starts");
         let door = Door { address: server.address, clock, http: client(), names: Arc::default() };
-        let server = Self { door, app: server.app.clone(), server, config, dir };
+        let operations = server.operations.as_ref().map(|operations| operations.address);
+        let server = Self { door, app: server.app.clone(), operations, server, config, dir };
         if server.app.db.engine() == Engine::Sqlite {
             server.sql("INSERT INTO sqlite_sequence (name, seq) VALUES ('users', ?)", &[FIRST_USER.into()]).await;
         }
@@ -117,7 +122,7 @@ impl TestServer {
 
     /// Stops it as a signal would. What is returned can start it again.
     pub async fn stop(self) -> Stopped {
-        let Self { door, app, server, mut config, dir } = self;
+        let Self { door, app, server, mut config, dir, .. } = self;
         drop(app);
         server.stop().await;
         config.listen = door.address;
@@ -174,7 +179,8 @@ impl Stopped {
     pub async fn start(self) -> TestServer {
         let Self { door, config, dir } = self;
         let server = Server::start(config.clone(), door.clock.clone()).await.expect("the server starts again");
-        TestServer { door, app: server.app.clone(), server, config, dir }
+        let operations = server.operations.as_ref().map(|operations| operations.address);
+        TestServer { door, app: server.app.clone(), operations, server, config, dir }
     }
 }
 
