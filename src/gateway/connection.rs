@@ -16,6 +16,8 @@ use crate::hub::{Burst, Ending, Frame, Session};
 
 /// Bytes taken from the queue at a time.
 const BURST_BYTES: usize = 64 * 1024;
+/// How long a stop waits for the pong of what was written: what has none comes again after the restart.
+const LAST_PONG: Duration = Duration::from_millis(200);
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,17 +46,26 @@ struct Connection<'a> {
     pings: Pings,
     /// How many messages count as received.
     received: u64,
+    /// A frame is only half written.
+    torn: bool,
 }
 
 /// Serves the socket until it ends, and confirms what the peer has received.
 pub async fn run(app: &App, wire: &mut Wire, session: &Session) -> Ended {
     let pings = Pings::new(Duration::from_secs(app.config.ws.pong_timeout_s));
-    let mut connection = Connection { app, session, wire, pings, received: 0 };
+    let mut connection = Connection { app, session, wire, pings, received: 0, torn: false };
     // Around everything, so that a stop waits for no peer that is slow to take its bytes.
     let ended = tokio::select! {
         biased;
-        () = app.stop.cancelled() => Ended::ByServer,
-        ended = connection.serve() => ended,
+        () = app.stop.cancelled() => None,
+        ended = connection.serve() => Some(ended),
+    };
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        // What a peer does not confirm in time comes again.
+        let _ = Box::pin(timeout(LAST_PONG, connection.settle())).await;
+        Ended::ByServer
     };
     let others_answer = app.hub.answers(session.user);
     let received = connection.pings.end(ended == Ended::ByPeer, Instant::now(), others_answer);
@@ -82,6 +93,25 @@ impl Connection<'_> {
             };
             if let Err(ended) = went {
                 return ended;
+            }
+        }
+    }
+
+    /// Lets the peer confirm what it has been sent. Nothing new is sent: it is pending, and comes after the restart.
+    async fn settle(&mut self) {
+        if self.torn {
+            return;
+        }
+        if let ping @ Some(_) = self.pings.last_ping(Instant::now())
+            && self.wire.start(&[], ping).is_ok_and(|rest| !rest.is_empty())
+        {
+            return;
+        }
+        while !self.pings.is_settled() {
+            match self.wire.recv().await {
+                Some(Ok(Message::Pong(payload))) => self.on_pong(&payload),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return,
             }
         }
     }
@@ -155,6 +185,7 @@ impl Connection<'_> {
         if rest.is_empty() {
             return Ok(());
         }
+        self.torn = true;
         let (session, wire) = (self.session, &mut *self.wire);
         let limit = Duration::from_secs(self.app.config.ws.stall_timeout_s) + slowly(bytes as u64);
         // Boxed, because few writes get here and each socket would have to keep the room for it.
@@ -166,7 +197,9 @@ impl Connection<'_> {
                 () = async { session.doubted().await; sleep(DOUBT).await } => Err(Ended::Unanswered),
             }
         })
-        .await
+        .await?;
+        self.torn = false;
+        Ok(())
     }
 
     fn on_pong(&mut self, payload: &[u8]) {

@@ -143,6 +143,20 @@ impl Pings {
         Some(self.written)
     }
 
+    /// The number of the ping that lets a peer confirm the rest before the connection ends, if there is a rest.
+    pub fn last_ping(&mut self, now: Instant) -> Option<u64> {
+        if self.is_settled() || self.outstanding.is_some_and(|ping| ping.number == self.written) {
+            return None;
+        }
+        self.outstanding = Some(Outstanding { number: self.written, bytes: self.written_bytes, sent: now });
+        Some(self.written)
+    }
+
+    /// Whether all that was written is confirmed, or counts as received.
+    pub fn is_settled(&self) -> bool {
+        self.written == self.confirmed || self.peer == Peer::Mute
+    }
+
     /// When a ping is to be written, if there is something to learn from it.
     fn ping_at(&self, now: Instant) -> Option<Instant> {
         let unconfirmed = self.written > self.confirmed || !self.window_open();
@@ -413,6 +427,17 @@ mod tests {
         assert_eq!(pings.end(true, start + MUTE_AT_GOODBYE - MS, false), None, "unless it closed at once");
         assert_eq!(pings.end(true, start + MUTE_AT_GOODBYE, true), None, "or its other sockets answer");
         assert_eq!(pings.end(true, start + MUTE_AT_GOODBYE, false), Some(1));
+    }
+
+    #[test]
+    fn before_an_end_the_rest_can_be_confirmed_at_once() {
+        let (mut pings, now) = answering();
+        assert_eq!((pings.is_settled(), pings.last_ping(now)), (true, None));
+        exhaust(&mut pings, now);
+        let number = pings.last_ping(now).expect("whatever the gap says");
+        assert_eq!((pings.is_settled(), pings.last_ping(now)), (false, None), "once");
+        assert_eq!(pings.pong(&number.to_be_bytes()), Some(number));
+        assert!(pings.is_settled());
     }
 
     #[test]
