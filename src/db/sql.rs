@@ -12,9 +12,9 @@ pub const ROWS_MAX: usize = 64;
 pub struct Sql(String);
 
 impl Sql {
-    /// `literals` in order, with nothing between them.
-    pub fn of(literals: &[&'static str]) -> Self {
-        Self(literals.concat())
+    /// `head`, then words of the dialect, then `tail`.
+    pub fn around(head: &'static str, words: &str, tail: &'static str) -> Self {
+        Self([head, words, tail].concat())
     }
 
     /// A text that this kit has made of literals.
@@ -37,8 +37,8 @@ impl Sql {
     }
 
     /// `count` times the same query, one after the other in one result.
-    pub fn union(query: &'static str, count: usize) -> Self {
-        Self(vec![query; count].join(" UNION ALL "))
+    pub fn union(query: &Self, count: usize) -> Self {
+        Self(vec![query.0.as_str(); count].join(" UNION ALL "))
     }
 }
 

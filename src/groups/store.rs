@@ -9,13 +9,13 @@ use crate::ids::{GroupId, MemberId, SubscriptionId, UserId};
 /// Most members of a group that are loaded: a bound on memory, far above what a client can show.
 const MEMBERS_MAX: i64 = 100_000;
 
-/// The columns of [`Member`].
+/// The columns of [`Member`]. CROSS JOIN has SQLite read the members first, and not the stays of all who ever came.
 macro_rules! member_where {
     ($condition:literal) => {
         concat!(
             "SELECT m.id, m.user_id, m.nickname, m.avatar, m.status, m.created_at, s.id AS subscription \
              FROM group_members m \
-             JOIN subscriptions s ON s.group_id = m.group_id AND s.user_id = m.user_id AND s.open_mark = 1 WHERE ",
+             CROSS JOIN subscriptions s ON s.group_id = m.group_id AND s.user_id = m.user_id AND s.open_mark = 1 WHERE ",
             $condition
         )
     };
@@ -106,9 +106,12 @@ pub async fn list_joined(conn: &mut Conn<'_>, user: UserId, limit: i64, offset: 
     )
 }
 
-/// Everyone in the group with an open stay, in the order in which they came (index `group_members_pair`).
+/// Everyone in the group with an open stay, in the order in which they came (index `group_members_pair`). Sorted here: MySQL
+/// would rather walk through the members of all groups in that order.
 pub async fn list_members(conn: &mut Conn<'_>, id: GroupId) -> Result<Vec<Member>> {
-    fetch_all!(conn, Member, member_where!("m.group_id = ? ORDER BY m.id LIMIT ?"), id, MEMBERS_MAX)
+    let mut members = fetch_all!(conn, Member, member_where!("m.group_id = ? LIMIT ?"), id, MEMBERS_MAX)?;
+    members.sort_unstable_by_key(|member| member.id);
+    Ok(members)
 }
 
 /// Somebody's place in the group.
@@ -116,7 +119,7 @@ pub async fn find_member(conn: &mut Conn<'_>, group: GroupId, user: UserId) -> R
     fetch_optional!(conn, Member, member_where!("m.group_id = ? AND m.user_id = ?"), group, user)
 }
 
-/// The active members with their accounts, in the order in which they came (index `group_members_pair`).
+/// The active members with their accounts, in the order in which they came (index `group_members_list`).
 pub async fn list_participants(conn: &mut Conn<'_>, id: GroupId) -> Result<Vec<Participant>> {
     fetch_all!(
         conn,
@@ -130,13 +133,15 @@ pub async fn list_participants(conn: &mut Conn<'_>, id: GroupId) -> Result<Vec<P
     )
 }
 
-/// The pictures that make up the group's: of each of the first active members, the one in the group and the own one.
+/// The pictures that make up the group's: of each of the first active members, the one in the group and the own one (index
+/// `group_members_list`). Only ids are read before the first are known, so that MySQL takes the index.
 pub async fn list_avatars(conn: &mut Conn<'_>, id: GroupId) -> Result<Vec<(String, String)>> {
     fetch_all!(
         conn,
         (String, String),
-        "SELECT m.avatar, u.avatar FROM group_members m JOIN users u ON u.id = m.user_id \
-         WHERE m.group_id = ? AND m.status = 1 ORDER BY m.id LIMIT ?",
+        "SELECT m.avatar, u.avatar FROM (SELECT id FROM group_members \
+         WHERE group_id = ? AND status = 1 ORDER BY id LIMIT ?) first \
+         CROSS JOIN group_members m ON m.id = first.id CROSS JOIN users u ON u.id = m.user_id ORDER BY m.id",
         id,
         i64::try_from(AVATARS_MAX).unwrap_or(i64::MAX)
     )
@@ -270,7 +275,7 @@ pub async fn update_subscriptions_closed(conn: &mut Conn<'_>, group: GroupId) ->
     Ok(())
 }
 
-/// Forgets the person's ended stays in the group of which nothing is pending (index `subscriptions_user`): those who come
+/// Forgets the person's ended stays in the group of which nothing is pending (index `subscriptions_open`): those who come
 /// and go would otherwise leave rows behind that each of their connects looks at.
 pub async fn delete_spent_subscriptions(conn: &mut Conn<'_>, group: GroupId, user: UserId) -> Result<()> {
     execute!(

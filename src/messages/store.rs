@@ -64,18 +64,14 @@ pub async fn find_inbox_cursor(conn: &mut Conn<'_>, user: UserId) -> Result<Mess
 
 /// Direct messages after `after` that were not received early, oldest first (index `messages_recipient`).
 pub async fn list_due_direct(conn: &mut Conn<'_>, user: UserId, after: MessageId, limit: i64) -> Result<Vec<Due>> {
-    fetch_all!(
-        conn,
-        Due,
-        "SELECT m.id, m.size, 0 AS subscription, 0 AS seq FROM messages m \
-         WHERE m.recipient_id = ? AND m.id > ? \
+    let sql = Sql::around(
+        "SELECT m.id, m.size, 0 AS subscription, 0 AS seq FROM messages m",
+        &dialect::by_index(conn.engine(), "messages_recipient"),
+        " WHERE m.recipient_id = ? AND m.id > ? \
          AND NOT EXISTS (SELECT 1 FROM early_receipts e WHERE e.user_id = ? AND e.message_id = m.id) \
          ORDER BY m.id LIMIT ?",
-        user,
-        after,
-        user,
-        limit
-    )
+    );
+    fetch_all!(conn, Due, sql.clone(), user, after, user, limit)
 }
 
 /// Stays of the person in groups that have messages behind the cursor (indexes `subscriptions_user` and primary).
@@ -86,7 +82,7 @@ pub async fn list_stays(conn: &mut Conn<'_>, user: UserId, limit: i64) -> Result
         "SELECT s.id AS subscription, s.group_id, s.delivered_seq, s.active_from_seq, \
          CASE WHEN s.until_seq < g.last_seq THEN s.until_seq ELSE g.last_seq END AS last_seq \
          FROM subscriptions s JOIN chat_groups g ON g.id = s.group_id AND g.last_seq > s.delivered_seq \
-         WHERE s.user_id = ? AND s.delivered_seq < s.until_seq ORDER BY s.id LIMIT ?",
+         WHERE s.user_id = ? AND s.delivered_seq < s.until_seq ORDER BY s.group_id LIMIT ?",
         user,
         limit
     )
@@ -102,15 +98,16 @@ pub async fn list_due_group(
     stays: &[Stay],
     limit: i64,
 ) -> Result<Vec<Due>> {
-    let sql = Sql::union(
+    let one = Sql::around(
         "SELECT id, size, subscription, seq FROM (\
-         SELECT m.id, m.size, CAST(? AS SIGNED) AS subscription, m.seq FROM messages m \
-         WHERE m.group_id = ? AND m.seq > ? AND m.seq <= ? AND m.id > ? \
+         SELECT m.id, m.size, CAST(? AS SIGNED) AS subscription, m.seq FROM messages m",
+        &dialect::by_index(conn.engine(), "messages_group"),
+        " WHERE m.group_id = ? AND m.seq > ? AND m.seq <= ? AND m.id > ? \
          AND (m.audience = 2 OR m.seq > ?) AND (m.audience <> 0 OR m.sender_id <> ?) \
          AND NOT EXISTS (SELECT 1 FROM early_receipts e WHERE e.user_id = ? AND e.message_id = m.id) \
          ORDER BY m.seq LIMIT ?) due",
-        stays.len(),
     );
+    let sql = Sql::union(&one, stays.len());
     fetch_all_with!(conn, Due, sql.clone(), q => {
         for stay in stays {
             q = q

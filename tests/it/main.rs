@@ -27,6 +27,7 @@ mod groups;
 mod harness;
 mod operations;
 mod oss;
+mod plans;
 mod public_files;
 mod qrcode;
 mod requests_friends;

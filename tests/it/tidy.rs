@@ -53,7 +53,8 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn rust_files(folder: &str) -> Vec<(String, String)> {
+/// Every Rust file below a folder of the repository: path and text.
+pub fn rust_files(folder: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -214,7 +215,7 @@ fn each_file_of_a_feature_keeps_to_its_part() {
 }
 
 /// String literals of a file, `concat!`s and line continuations joined, with the line that they begin on.
-fn literals(text: &str) -> Vec<(usize, String)> {
+pub fn literals(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let bytes = text.as_bytes();
     let (mut at, mut line) = (0, 1);

@@ -32,18 +32,24 @@ pub async fn mysql_url() -> Option<String> {
 pub async fn url() -> Option<String> {
     static MADE: OnceCell<String> = OnceCell::const_new();
     let server = mysql_server()?;
-    Some(MADE.get_or_init(|| make(server)).await.clone())
+    Some(MADE.get_or_init(|| make(server, PREFIX)).await.clone())
 }
 
-async fn make(server: String) -> String {
+/// The URL of a new database of this process's, migrated, for a test that fills tables; `None` means SQLite. Its name is
+/// the prefix and the process's id; those of dead processes are dropped.
+pub async fn fresh(prefix: &str) -> Option<String> {
+    Some(make(mysql_server()?, prefix).await)
+}
+
+async fn make(server: String, prefix: &str) -> String {
     let options: MySqlConnectOptions = server.parse().expect("QINGNIAO_TEST_DATABASE_URL is a URL");
     let mut connection = options.connect().await.expect("the server of QINGNIAO_TEST_DATABASE_URL answers");
     let rows = connection.fetch_all("SHOW DATABASES").await.unwrap();
     let stale = rows.iter().map(|row| row.get::<String, _>(0)).filter(|name| {
-        let pid = name.strip_prefix(PREFIX).and_then(|pid| pid.parse::<u32>().ok());
+        let pid = name.strip_prefix(prefix).and_then(|pid| pid.parse::<u32>().ok());
         pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
     });
-    let name = format!("{PREFIX}{}", std::process::id());
+    let name = format!("{prefix}{}", std::process::id());
     let statements: Vec<String> = stale
         .map(|name| format!("DROP DATABASE IF EXISTS `{name}`"))
         .chain([
