@@ -5,7 +5,7 @@ mod cards;
 mod connection;
 mod heartbeat;
 mod pings;
-mod wire;
+pub mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,6 +6,7 @@
 mod accounts;
 mod answers;
 mod auth;
+mod autobahn;
 mod away;
 mod becoming_friends;
 mod chaos;
