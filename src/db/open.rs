@@ -81,7 +81,18 @@ async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<P
         .pragma("cache_size", "-16384")
         // A multi-row insert keeps a journal of its own, which would spill into a temporary file on disk.
         .pragma("temp_store", "MEMORY");
-    let writer = pool(1).connect_with(writing).await?;
+    // After some errors (a full disk, a failed read) SQLite takes the transaction back by itself. The driver's own rollback
+    // then fails, and it would refuse every later transaction on this connection.
+    let writer = pool(1).after_release(|connection, _| {
+        Box::pin(async move {
+            if connection.is_in_transaction() {
+                // The rollback of a dropped transaction may still be on its way to the connection's thread.
+                connection.ping().await?;
+            }
+            Ok(!connection.is_in_transaction())
+        })
+    });
+    let writer = writer.connect_with(writing).await?;
     let readers = pool(SQLITE_READERS_MAX).connect_lazy_with(options.pragma("query_only", "ON"));
     Ok(Pools::Sqlite { readers, writer })
 }
@@ -125,4 +136,29 @@ async fn open_mysql(url: &str, config: &Config) -> Result<Pools> {
         .connect_with(options)
         .await?;
     Ok(Pools::MySql(pool))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Conn;
+
+    /// What a full disk does: SQLite takes the whole transaction back by itself, and has none to roll back afterwards.
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_took_back_by_itself_does_not_bar_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::defaults();
+        config.data_dir = folder.path().to_owned();
+        let db = Db::open(&config).await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        let Conn::Sqlite(conn) = tx.conn() else { unreachable!("the default is SQLite") };
+        conn.execute("PRAGMA max_page_count = 1").await.unwrap();
+        let full = conn.execute(
+            "INSERT INTO chat_groups (uuid, owner_id, name, avatar, remark, created_at, updated_at) \
+             VALUES ('x', 1, '', '', hex(zeroblob(100000)), 0, 0)",
+        );
+        assert!(full.await.unwrap_err().to_string().contains("full"));
+        drop(tx);
+        db.begin().await.unwrap().commit().await.unwrap();
+    }
 }
