@@ -65,7 +65,7 @@ pub struct Pings {
     confirmed_bytes: u64,
     outstanding: Option<Outstanding>,
     /// When the pings so far would have been sent, had they been a gap apart; they may be ahead of that by
-    /// [`PINGS_AT_ONCE`].
+    /// [`PINGS_AT_ONCE`], and are never taken for more.
     spent: Option<Instant>,
     /// A ping is due although nothing is unconfirmed.
     wanted: bool,
@@ -138,7 +138,10 @@ impl Pings {
             return None;
         }
         self.outstanding = Some(Outstanding { number: self.written, bytes: self.written_bytes, sent: now });
-        self.spent = Some(self.spent.map_or(now, |spent| spent.max(now)) + PING_GAP);
+        // Pings that had to come because a window was full are not paid for later: what follows a large backlog would
+        // stay unconfirmed for as long as that was, and a heartbeat would find no turn before its deadline.
+        let spent = self.spent.map_or(now, |spent| spent.max(now)) + PING_GAP;
+        self.spent = Some(spent.min(now + PING_GAP * PINGS_AT_ONCE));
         self.wanted = false;
         Some(self.written)
     }
@@ -315,6 +318,20 @@ mod tests {
         }
         let rested = start + PING_GAP * 100;
         assert_eq!(exhaust(&mut pings, rested), PINGS_AT_ONCE);
+    }
+
+    #[test]
+    fn after_many_full_windows_the_next_ping_is_a_gap_away() {
+        let (mut pings, now) = answering();
+        for _ in 0..500 {
+            pings.wrote(1, 2 * usize::try_from(WINDOW_BYTES).unwrap(), now);
+            let ping = pings.next_ping(now).expect("the reader waits for nothing else");
+            pings.pong(&ping.to_be_bytes());
+        }
+        pings.wrote(1, 100, now);
+        assert_eq!(pings.due(now), Some(now + PING_GAP));
+        pings.beat(now);
+        assert!(pings.next_ping(now + PING_GAP).is_some());
     }
 
     #[test]
