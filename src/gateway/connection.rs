@@ -230,7 +230,8 @@ impl Connection<'_> {
         if let Some(count) = received {
             counter.inc_by(count - self.received);
             self.received = count;
-            self.app.messages.confirm(self.session.user, self.app.hub.confirm(self.session, count));
+            let (app, user) = (self.app, self.session.user);
+            app.hub.confirm(self.session, count, |confirmed| app.messages.confirm(user, confirmed));
         }
     }
 }

@@ -250,9 +250,12 @@ impl Hub {
         self.users.get(&user).is_some_and(|mailbox| mailbox.answers())
     }
 
-    /// The socket proved that it received its first `count` messages.
-    pub fn confirm(&self, session: &Session, count: u64) -> Confirmed {
-        self.users.get_mut(&session.user).map(|mut mailbox| mailbox.confirm(session.id, count)).unwrap_or_default()
+    /// The socket proved that it received its first `count` messages. `record` takes note of what that moves, before anybody
+    /// can see that they are no longer on their way: a drain that begins in between would push them again.
+    pub fn confirm(&self, session: &Session, count: u64, record: impl FnOnce(Confirmed)) {
+        if let Some(mut mailbox) = self.users.get_mut(&session.user) {
+            record(mailbox.confirm(session.id, count));
+        }
     }
 
     /// Ends the pushes of every socket of `user` whose token `keep` rejects, and closes with `code` those of role `user`

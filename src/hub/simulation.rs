@@ -344,8 +344,9 @@ impl World {
         let socket = &self.sockets[index];
         let count = socket.read.saturating_sub(back);
         self.confirmed.extend(&socket.written[..usize::try_from(count).unwrap()]);
-        let confirmed = self.hub().confirm(&socket.session, count);
-        self.unflushed.push(confirmed);
+        let mut unflushed = std::mem::take(&mut self.unflushed);
+        self.hub().confirm(&self.sockets[index].session, count, |confirmed| unflushed.push(confirmed));
+        self.unflushed = unflushed;
     }
 
     fn die(&mut self, index: usize) {

@@ -163,3 +163,43 @@ async fn write(app: &App, pending: &Pending) -> Result<()> {
     }
     tx.commit().await
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::hub::{Frame, Hub, Receipt, Stream, Ticket};
+    use crate::metrics::Overflows;
+
+    /// Two sockets of one person: the drain of the second waits for what the first one carries. Seldom, without the order
+    /// that `Hub::confirm` keeps, it saw that nothing was on its way any more and found no confirmation to write.
+    #[tokio::test]
+    async fn a_drain_that_waited_for_another_socket_finds_its_confirmation() {
+        let me = UserId(7);
+        for _ in 0..300 {
+            let hub = Hub::new(1000, Overflows::new(&Registry::new()));
+            let receipts = Receipts::default();
+            let ticket = |id: &str| Ticket { registered: true, token_id: id.into() };
+            let one = hub.register(me, ticket("1"), Vec::new());
+            hub.push(me, &Frame::text(&[b"x"]), Receipt { message: MessageId(5), stream: Stream::Direct });
+            let _two = hub.register(me, ticket("2"), Vec::new());
+            hub.ask(me);
+            let drain = hub.next_drain().await;
+            let gate = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    gate.wait();
+                    hub.confirm(&one, 1, |confirmed| {
+                        // Whoever may run now does.
+                        std::thread::yield_now();
+                        receipts.add(me, confirmed);
+                    });
+                });
+                gate.wait();
+                while hub.held_elsewhere(&drain).expect("the second socket is open") {}
+                assert!(!receipts.lock().is_empty(), "what is no longer on its way is confirmed");
+            });
+        }
+    }
+}
