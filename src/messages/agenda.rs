@@ -11,14 +11,14 @@ use super::model::{Due, Stay};
 use super::store;
 use crate::db::Conn;
 use crate::error::Result;
-use crate::ids::{MessageId, SubscriptionId, UserId};
+use crate::ids::{GroupId, MessageId, SubscriptionId, UserId};
 
 /// Messages read ahead, of all streams together; of each at least [`STEP_MIN`].
 const AHEAD: usize = 4096;
 const STEP_MIN: usize = 16;
 const STEP_MAX: usize = 512;
-/// Stays looked up at a time. Somebody with more gets the rest when these have nothing left.
-const STAYS_MAX: i64 = 10_000;
+/// Stays looked up at a time; somebody may have more.
+const STAYS_MAX: usize = 10_000;
 /// Streams read by one statement; the few numbers keep the statement cache small.
 const TOGETHER: [usize; 3] = [16, 4, 1];
 
@@ -59,7 +59,7 @@ impl Agenda {
         // Ids are committed in order, so up to this one every stream is complete, whatever is committed between the reads.
         let newest = store::find_newest_id(conn).await?;
         let cursor = store::find_inbox_cursor(conn, user).await?.max(after);
-        let stays = store::list_stays(conn, user, STAYS_MAX).await?;
+        let stays = read_stays(conn, user).await?;
         let sources = std::iter::once(Source::Direct(cursor)).chain(stays.into_iter().map(Source::Group));
         let streams: Vec<_> =
             sources.map(|source| Stream { source, ready: VecDeque::new(), idle: true, ended: false }).collect();
@@ -158,6 +158,24 @@ impl Agenda {
         }
         stream.ready = rows.into_iter().filter(|due| due.id <= self.newest).collect();
         self.offer(place);
+    }
+}
+
+/// All stays with messages behind their cursors. One that were left out would lose what is pending in it: once the drain is
+/// over, a live message in that group moves the cursor.
+async fn read_stays(conn: &mut Conn<'_>, user: UserId) -> Result<Vec<Stay>> {
+    let mut stays: Vec<Stay> = Vec::new();
+    let mut after = GroupId(0);
+    loop {
+        let page = store::list_stays(conn, user, after, limit(STAYS_MAX)).await?;
+        let Some(last) = page.last().filter(|_| page.len() == STAYS_MAX).map(|stay| stay.group_id) else {
+            stays.extend(page);
+            return Ok(stays);
+        };
+        // It may end between two stays in one group, which the next page then has together; unless it has no other.
+        let others = page.first().is_some_and(|first| first.group_id < last);
+        after = if others { GroupId(last.0 - 1) } else { last };
+        stays.extend(page.into_iter().filter(|stay| stay.group_id <= after));
     }
 }
 

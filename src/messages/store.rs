@@ -4,7 +4,7 @@ use super::model::{Address, Audience, Due, NewMessage, Sent, Stay};
 use crate::db::sql::{ROWS_MAX, Sql};
 use crate::db::{Conn, dialect, execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional};
 use crate::error::Result;
-use crate::ids::{MessageId, SubscriptionId, UserId};
+use crate::ids::{GroupId, MessageId, SubscriptionId, UserId};
 
 /// Inserts up to [`ROWS_MAX`] messages with the group numbers that go with them; ids are consecutive from the returned one.
 pub async fn insert(conn: &mut Conn<'_>, rows: &[(&NewMessage, Option<i64>)]) -> Result<MessageId> {
@@ -74,16 +74,18 @@ pub async fn list_due_direct(conn: &mut Conn<'_>, user: UserId, after: MessageId
     fetch_all!(conn, Due, sql.clone(), user, after, user, limit)
 }
 
-/// Stays of the person in groups that have messages behind the cursor (indexes `subscriptions_user` and primary).
-pub async fn list_stays(conn: &mut Conn<'_>, user: UserId, limit: i64) -> Result<Vec<Stay>> {
+/// Stays of the person in the groups after one, of those that have messages behind the cursor, by group (indexes
+/// `subscriptions_user` and primary).
+pub async fn list_stays(conn: &mut Conn<'_>, user: UserId, after: GroupId, limit: i64) -> Result<Vec<Stay>> {
     fetch_all!(
         conn,
         Stay,
         "SELECT s.id AS subscription, s.group_id, s.delivered_seq, s.active_from_seq, \
          CASE WHEN s.until_seq < g.last_seq THEN s.until_seq ELSE g.last_seq END AS last_seq \
          FROM subscriptions s JOIN chat_groups g ON g.id = s.group_id AND g.last_seq > s.delivered_seq \
-         WHERE s.user_id = ? AND s.delivered_seq < s.until_seq ORDER BY s.group_id LIMIT ?",
+         WHERE s.user_id = ? AND s.group_id > ? AND s.delivered_seq < s.until_seq ORDER BY s.group_id LIMIT ?",
         user,
+        after,
         limit
     )
 }

@@ -26,6 +26,7 @@ mod group_delivery;
 mod group_join;
 mod groups;
 mod harness;
+mod many_groups;
 mod operations;
 mod oss;
 mod plans;

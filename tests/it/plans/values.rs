@@ -34,6 +34,7 @@ const VALUES: &[(&str, &str, &str, &str)] = &[
     ("groups::list_participants", "LIMIT", "", "100000"),
     ("groups::list_avatars", "LIMIT", "", "9"),
     ("messages::find_sent", "uuid", "", "x'00000000000000000000000000000001'"),
+    ("messages::list_stays", "group_id", ">", "0"),
     ("messages::list_stays", "LIMIT", "", "10000"),
     ("messages::list_due_direct", "id", ">", "5000"),
     ("messages::list_due_group", "seq", ">", "5000"),
