@@ -122,7 +122,7 @@ fn the_architecture_names_only_files_that_exist() {
 
 #[test]
 fn links_lead_somewhere() {
-    for document in ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "benches/README.md"] {
+    for document in ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "benches/README.md", "tests/faults/README.md"] {
         let folder = root().join(document).parent().unwrap().to_owned();
         for link in text(document).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let file = link.split('#').next().unwrap_or_default();

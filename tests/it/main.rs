@@ -12,8 +12,6 @@ mod becoming_friends;
 mod chaos;
 mod config_cli;
 mod covers;
-mod crash;
-mod crash_groups;
 mod deadlocks;
 mod delivery;
 mod documents;

@@ -152,14 +152,15 @@ impl Person {
     }
 
     async fn send(&self, kind: &str, to: i64, text: &str) -> Reply {
-        // The client sends the content as JSON text.
-        let data = json!({ "data": text, "dataType": false, "otherData": null }).to_string();
-        self.post(
-            "socket/sendmessage",
-            json!({ "sendto_id": to, "chatType": kind, "type": "text", "data": data, "options": "" }),
-        )
-        .await
+        self.post("socket/sendmessage", letter(kind, to, text)).await
     }
+}
+
+/// The body of `socket/sendmessage` as the client makes it, of kind `single` or `group`.
+pub fn letter(kind: &str, to: i64, text: &str) -> Value {
+    // The client sends the content as JSON text.
+    let data = json!({ "data": text, "dataType": false, "otherData": null }).to_string();
+    json!({ "sendto_id": to, "chatType": kind, "type": "text", "data": data, "options": "" })
 }
 
 /// A username nobody else of the run has, within 20 characters.

@@ -28,7 +28,12 @@ pub struct Process {
 
 /// The binary with nothing of the caller's configuration, working in `folder`.
 pub fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_qingniao"));
+    command_of(Path::new(env!("CARGO_BIN_EXE_qingniao")), folder)
+}
+
+/// The same of another build.
+pub fn command_of(binary: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(binary);
     let inherited = std::env::vars_os().map(|(name, _)| name);
     for name in inherited.filter(|name| name.to_string_lossy().starts_with("QINGNIAO_")) {
         command.env_remove(name);
@@ -49,7 +54,14 @@ pub fn run(command: &mut Command) -> Ended {
     Ended { code: status.code(), out, err }
 }
 
-fn wait(child: &mut Child) -> ExitStatus {
+/// Sends a signal by its name to a process of ours.
+pub fn send_signal(name: &str, process: u32) {
+    let sent = Command::new("kill").args([format!("-{name}"), process.to_string()]).status().unwrap();
+    assert!(sent.success(), "the process {process} is there to get a signal");
+}
+
+/// Waits for the end of a process, which must come soon.
+pub fn wait(child: &mut Child) -> ExitStatus {
     let deadline = Instant::now() + 3 * PATIENCE;
     loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -103,18 +115,23 @@ impl Process {
 
     /// Sends a signal by its name, as `TERM`, and waits for the end.
     pub fn signal(&mut self, name: &str) -> ExitStatus {
-        let sent = Command::new("kill").args([format!("-{name}"), self.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        send_signal(name, self.id());
         let status = wait(&mut self.child);
-        // Its last lines may still be on their way.
-        self.reader.take().expect("a process ends once").join().unwrap();
+        self.read_out();
         status
     }
 
-    /// `kill -9`: the process gets no chance to do anything more.
-    pub fn kill(mut self) {
+    /// `kill -9`: the process gets no chance to do anything more. Returns all that it has logged.
+    pub fn kill(mut self) -> String {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        self.read_out();
+        self.log()
+    }
+
+    /// The last lines of a process that has ended may still be on their way.
+    fn read_out(&mut self) {
+        self.reader.take().expect("a process ends once").join().unwrap();
     }
 }
 

@@ -1,5 +1,5 @@
-//! A TCP proxy: a network or a database that a test can cut (every connection ends, new ones are refused) or stall (nothing
-//! passes, and nobody is told).
+//! A TCP proxy: a network or a database that a test can cut (every connection ends, new ones are refused), stall (nothing
+//! passes, and nobody is told) or slow.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,24 +16,31 @@ use tokio::task::JoinSet;
 pub struct Proxy {
     pub address: SocketAddr,
     target: SocketAddr,
-    /// Connections whose number is lower are stalled.
-    stalled: watch::Sender<u64>,
+    state: watch::Sender<State>,
     opened: Arc<AtomicU64>,
     running: JoinSet<()>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct State {
+    /// Connections whose number is lower are stalled.
+    stalled: u64,
+    /// What each piece waits before it is passed on.
+    delay: Duration,
 }
 
 impl Proxy {
     pub fn to(target: SocketAddr) -> Self {
         let listener = listen("127.0.0.1:0".parse().unwrap());
         let address = listener.local_addr().unwrap();
-        let (stalled, opened) = (watch::channel(0).0, Arc::default());
-        let mut proxy = Self { address, target, stalled, opened, running: JoinSet::new() };
+        let (state, opened) = (watch::Sender::new(State::default()), Arc::default());
+        let mut proxy = Self { address, target, state, opened, running: JoinSet::new() };
         proxy.run(listener);
         proxy
     }
 
     fn run(&mut self, listener: TcpListener) {
-        self.running.spawn(run(listener, self.target, self.opened.clone(), self.stalled.subscribe()));
+        self.running.spawn(run(listener, self.target, self.opened.clone(), self.state.subscribe()));
     }
 
     /// Ends every connection, as by a reset, and takes no new ones.
@@ -48,17 +55,22 @@ impl Proxy {
 
     /// From now on nothing passes, not even the end of a connection.
     pub fn stall(&self) {
-        self.stalled.send_replace(u64::MAX);
+        self.state.send_modify(|state| state.stalled = u64::MAX);
     }
 
     /// From now on nothing passes by the connections that are open; new ones are as good as ever.
     pub fn abandon(&self) {
-        self.stalled.send_replace(self.opened.load(Ordering::Relaxed));
+        self.state.send_modify(|state| state.stalled = self.opened.load(Ordering::Relaxed));
     }
 
     /// What was held back passes, and everything after it.
     pub fn resume(&self) {
-        self.stalled.send_replace(0);
+        self.state.send_modify(|state| state.stalled = 0);
+    }
+
+    /// From now on each piece, there and back, arrives so much later.
+    pub fn slow(&self, delay: Duration) {
+        self.state.send_modify(|state| state.delay = delay);
     }
 }
 
@@ -69,14 +81,15 @@ fn listen(address: SocketAddr) -> TcpListener {
     socket.listen(1024).unwrap()
 }
 
-async fn run(listener: TcpListener, target: SocketAddr, opened: Arc<AtomicU64>, state: watch::Receiver<u64>) {
+async fn run(listener: TcpListener, target: SocketAddr, opened: Arc<AtomicU64>, state: watch::Receiver<State>) {
     // Ends with this task, and with it every connection.
     let mut connections = JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
         let number = opened.fetch_add(1, Ordering::Relaxed);
         let (there, back) = (Gate { number, state: state.clone() }, Gate { number, state: state.clone() });
         connections.spawn(async move {
-            let far = TcpStream::connect(target).await.expect("the target answers");
+            // Without a target the caller's connection ends.
+            let Ok(far) = TcpStream::connect(target).await else { return };
             for stream in [&near, &far] {
                 socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
                 stream.set_nodelay(true).unwrap();
@@ -94,12 +107,16 @@ async fn run(listener: TcpListener, target: SocketAddr, opened: Arc<AtomicU64>, 
 /// Stops what comes by a connection while it is stalled.
 struct Gate {
     number: u64,
-    state: watch::Receiver<u64>,
+    state: watch::Receiver<State>,
 }
 
 impl Gate {
     async fn passed(&mut self) -> bool {
-        self.state.wait_for(|stalled| *stalled <= self.number).await.is_ok()
+        let delay = self.state.borrow().delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        self.state.wait_for(|state| state.stalled <= self.number).await.is_ok()
     }
 }
 

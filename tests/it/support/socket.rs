@@ -56,10 +56,13 @@ pub struct Socket {
 impl Socket {
     /// Opens `/ws` with a token, or without; nothing is read yet.
     pub async fn open(address: SocketAddr, token: Option<&str>) -> Self {
+        Self::try_open(address, token).await.expect("the upgrade is accepted")
+    }
+
+    /// The same of a server that may be away.
+    pub async fn try_open(address: SocketAddr, token: Option<&str>) -> Option<Self> {
         let query = token.map(|token| format!("?token={token}")).unwrap_or_default();
-        let (mut stream, _) = tokio_tungstenite::connect_async(format!("ws://{address}/ws{query}"))
-            .await
-            .expect("the upgrade is accepted");
+        let (mut stream, _) = tokio_tungstenite::connect_async(format!("ws://{address}/ws{query}")).await.ok()?;
         let (events_in, events) = mpsc::channel(WAITING_MAX);
         let (outgoing, mut to_send) = mpsc::channel(16);
         let mut task = JoinSet::new();
@@ -94,7 +97,7 @@ impl Socket {
                 }
             }
         });
-        Self { owner: None, welcome: Value::Null, cards: Vec::new(), events, outgoing, task }
+        Some(Self { owner: None, welcome: Value::Null, cards: Vec::new(), events, outgoing, task })
     }
 
     /// Waits for the welcome and the last card that everybody gets.
@@ -206,8 +209,14 @@ impl Socket {
     }
 
     /// Drops TCP without a close frame.
-    pub async fn cut(mut self) {
+    pub async fn cut(self) {
+        self.cut_and_rest().await;
+    }
+
+    /// The same. Returns what had come and was not looked at: it may have been confirmed.
+    pub async fn cut_and_rest(mut self) -> Vec<Event> {
         self.task.shutdown().await;
+        std::iter::from_fn(|| self.events.try_recv().ok()).collect()
     }
 }
 
