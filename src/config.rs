@@ -49,7 +49,7 @@ macro_rules! section {
 
 section!(
     /// `[http]`
-    Http { body_bytes_max: usize, request_timeout_s: u64, idle_timeout_s: u64, connections_max: usize, trusted_proxies: Vec<IpAddr> }
+    Http { body_bytes_max: usize, request_timeout_s: u64, idle_timeout_s: u64, connections_max: usize, trusted_proxies: Vec<IpAddr>, docs: bool }
 );
 section!(
     /// `[operations]`

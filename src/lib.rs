@@ -7,6 +7,7 @@ pub mod blobs;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod docs;
 pub mod error;
 pub mod friends;
 pub mod gateway;

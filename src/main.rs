@@ -1,13 +1,14 @@
-//! The command line: `serve` (the default), `migrate`, `check-config`.
+//! The command line: `serve` (the default), `migrate`, `check-config`, `describe`.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use qingniao::clock::Clock;
 use qingniao::config::{Config, LogFormat};
 use qingniao::db::Db;
+use qingniao::docs;
 use qingniao::lifecycle::Server;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -33,6 +34,22 @@ enum Command {
     Migrate,
     /// Check the configuration and exit.
     CheckConfig,
+    /// Print a description of the API and exit.
+    Describe {
+        /// In which form.
+        form: Form,
+    },
+}
+
+/// Descriptions that can be printed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Form {
+    /// OpenAPI 3.1 of the routes.
+    Openapi,
+    /// AsyncAPI 3.0 of the frames of /ws.
+    Asyncapi,
+    /// A Postman collection of the routes, for Postman and Apipost.
+    Postman,
 }
 
 fn main() -> ExitCode {
@@ -52,6 +69,15 @@ fn main() -> ExitCode {
             Command::Migrate => Db::open(&config).await.map(|_| info!("the schema is up to date")),
             Command::CheckConfig => {
                 println!("the configuration is valid");
+                Ok(())
+            }
+            Command::Describe { form } => {
+                let description = match form {
+                    Form::Openapi => docs::openapi::document(),
+                    Form::Asyncapi => docs::asyncapi::document(),
+                    Form::Postman => docs::postman::collection(),
+                };
+                println!("{description:#}");
                 Ok(())
             }
         }

@@ -18,6 +18,7 @@ use crate::accounts::auth::RegisteredUser;
 use crate::accounts::handlers as accounts;
 use crate::answers::handlers as answers;
 use crate::app::Shared;
+use crate::docs;
 use crate::error::{AppError, BoxError, Result};
 use crate::friends::handlers as friends;
 use crate::gateway;
@@ -65,6 +66,11 @@ pub fn table() -> Table {
         .route("/ws", get(gateway::connect))
         .route("/public/", get(media::serve))
         .route("/public/{*path}", get(media::serve))
+        .route("/docs", get(docs::redirect))
+        .route("/docs/", get(docs::page))
+        .route("/docs/{*file}", get(docs::file))
+        .route("/api-docs/openapi.json", get(docs::serve_openapi))
+        .route("/api-docs/asyncapi.json", get(docs::serve_asyncapi))
         // Behind a token: each handler's extractor says whose.
         .route("/api/chat/logout", post(accounts::logout))
         .route("/api/chat/searchUser", post(friends::search_user))

@@ -28,10 +28,10 @@ pub struct RegisteredUser(pub Bearer);
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub IpAddr);
 
-const NO_TOKEN: AppError = AppError::refused("您没有权限访问即时通讯接口");
-const BAD_TOKEN: AppError = AppError::refused("Token 令牌不合法！");
-const DISABLED: AppError = AppError::refused("当前用户不存在或者已被禁用");
-const VISITOR: AppError = AppError::refused("您没有权限访问，请先注册或登录");
+pub(super) const NO_TOKEN: AppError = AppError::refused("您没有权限访问即时通讯接口");
+pub(super) const BAD_TOKEN: AppError = AppError::refused("Token 令牌不合法！");
+pub(super) const DISABLED: AppError = AppError::refused("当前用户不存在或者已被禁用");
+pub(super) const VISITOR: AppError = AppError::refused("您没有权限访问，请先注册或登录");
 
 impl FromRequestParts<Shared> for CurrentUser {
     type Rejection = AppError;

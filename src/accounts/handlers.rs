@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::auth::{ClientAddress, CurrentUser, RegisteredUser};
 use super::credentials::Credentials;
@@ -49,8 +50,8 @@ impl Draft for PublicId {
     }
 }
 
-#[derive(Serialize)]
-struct UserInfo {
+#[derive(Serialize, ToSchema)]
+pub(super) struct UserInfo {
     id: UserId,
     uuid: String,
     username: String,

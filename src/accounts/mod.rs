@@ -1,9 +1,10 @@
 //! Accounts: who somebody is, their tokens and passwords, and what they may change of themselves.
 //!
-//! This feature is the one to read first: every other has the same four files.
+//! This feature is the one to read first: every other has the same files.
 
 pub mod auth;
 pub mod credentials;
+pub mod describe;
 pub mod handlers;
 pub mod model;
 pub mod passwords;

@@ -1,6 +1,7 @@
 //! Users as the rest of the server knows them, and the account as the login replies print it.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock;
 use crate::ids::UserId;
@@ -9,7 +10,7 @@ use crate::ids::UserId;
 pub const DEFAULT_AVATAR: &str = "https://docs-51yrc-com.oss-cn-hangzhou.aliyuncs.com/chat/user.jpg";
 
 /// How somebody may act. In a token it is the bearer's mode; in a row, what the account is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Registered with a username and a password.
@@ -121,7 +122,7 @@ pub struct AccountRow {
 }
 
 /// The `data` of a login or registration: the row without its password, and the token (contract: people §3).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Account {
     create_time: String,
     id: UserId,
@@ -194,15 +195,16 @@ impl Account {
 }
 
 /// What userinfo shows beside the account.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Profile {
     /// Row id.
     pub id: i64,
     /// `male`, `female` or `unknown`.
     pub gender: String,
-    /// Epoch milliseconds in the store, ISO-8601 on the wire.
+    /// ISO-8601 on the wire, epoch milliseconds in the store.
     #[serde(serialize_with = "iso_or_null")]
     #[serde(rename = "birthday")]
+    #[schema(value_type = Option<String>)]
     pub birthday_at: Option<i64>,
     /// About me.
     pub bio: Option<String>,

@@ -4,6 +4,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::model::{self, Entry};
 use super::service;
@@ -15,9 +16,9 @@ use crate::http::{Draft, Fields, Payload};
 use crate::ids::{AnswerId, UserId};
 
 const KIND_MAX: u64 = 50;
-const ASK_MAX: u64 = 500;
+pub(super) const ASK_MAX: u64 = 500;
 const ANSWER_MAX: u64 = 2000;
-const MISSING: &str = "问答不存在";
+pub(super) const MISSING: &str = "问答不存在";
 
 /// Parameters that may have failed: the failure too is told in this feature's envelope.
 #[derive(Debug)]
@@ -108,8 +109,9 @@ fn kind(fields: &Fields) -> Result<Option<String>> {
     fields.text("type").map(|_| fields.string("type", "类型", 1, KIND_MAX)).transpose()
 }
 
-#[derive(Serialize)]
-struct EntryRow {
+#[derive(Serialize, ToSchema)]
+#[schema(as = PreparedAnswer)]
+pub(super) struct EntryRow {
     id: AnswerId,
     ask: String,
     answer: String,

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::lists;
 use super::model::{Friend, Listed, Section};
@@ -26,8 +27,8 @@ impl Draft for Keyword {
     }
 }
 
-#[derive(Serialize)]
-struct FoundUser {
+#[derive(Serialize, ToSchema)]
+pub(super) struct FoundUser {
     id: UserId,
     username: String,
     avatar: String,
@@ -66,17 +67,18 @@ impl Draft for Page {
     }
 }
 
-#[derive(Serialize)]
-struct FriendList<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct FriendList<'a> {
     count: usize,
     rows: Rows<'a>,
 }
 
 /// `[]` when there are no friends: the client tells the two apart by it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-enum Rows<'a> {
-    Nobody([(); 0]),
+#[schema(as = FriendSections)]
+pub(super) enum Rows<'a> {
+    Nobody([ListSection<'a>; 0]),
     #[serde(rename_all = "camelCase")]
     Sections {
         new_list: Vec<ListSection<'a>>,
@@ -85,14 +87,16 @@ enum Rows<'a> {
     },
 }
 
-#[derive(Serialize)]
-struct ListSection<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = FriendSection)]
+pub(super) struct ListSection<'a> {
     title: char,
     list: Vec<ListItem<'a>>,
 }
 
-#[derive(Serialize)]
-struct ListItem<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = ListedFriend)]
+pub(super) struct ListItem<'a> {
     id: FriendshipId,
     beizhu: &'a str,
     username: &'a str,
@@ -166,8 +170,8 @@ impl Draft for PalId {
     }
 }
 
-#[derive(Serialize)]
-struct FriendCard<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct FriendCard<'a> {
     id: FriendshipId,
     user_id: UserId,
     friend_id: UserId,
@@ -175,8 +179,8 @@ struct FriendCard<'a> {
     friendinfo: FriendInfo<'a>,
 }
 
-#[derive(Serialize)]
-struct FriendInfo<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct FriendInfo<'a> {
     id: UserId,
     username: &'a str,
     avatar: &'a str,
@@ -260,8 +264,8 @@ async fn change(app: Shared, me: UserId, friend: UserId, change: Change) -> Resu
     Ok(ok("ok"))
 }
 
-#[derive(Serialize)]
-struct FriendRow<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct FriendRow<'a> {
     id: FriendshipId,
     user_id: UserId,
     friend_id: UserId,
@@ -309,8 +313,8 @@ impl Draft for OfUser {
     }
 }
 
-#[derive(Serialize)]
-struct UserSettings<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct UserSettings<'a> {
     id: UserId,
     userset: &'a str,
     invite_confirm: i64,

@@ -1,8 +1,9 @@
 //! The first frames of a socket: the welcome, then the cards that are the client's menu (contract: messaging §2 "On
 //! connect"). Their ids are stable, so that the client shows each once. Names come from the row, not the token.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use super::signal::Signal;
 use crate::accounts::service::Bearer;
 use crate::accounts::{Role, User};
 use crate::app::App;
@@ -31,8 +32,7 @@ pub async fn greeting(app: &App, bearer: &Bearer) -> Result<Vec<Frame>> {
     let me = &bearer.user;
     let in_group = groups::is_in_any(app, me.id).await?;
     let has_friend = bearer.role == Role::User && friends::has_any(app, me.id).await?;
-    let welcome = json!({ "type": "system", "data": "欢迎您访问我们的系统！", "timestamp": now_ms });
-    let mut frames = vec![Frame::text(&[welcome.to_string().as_bytes()])];
+    let mut frames = vec![Signal::System { data: "欢迎您访问我们的系统！", timestamp: now_ms }.frame()];
     let cards = match bearer.role {
         Role::Visitor => visitor_cards(in_group),
         Role::User => user_cards(me, in_group, has_friend),

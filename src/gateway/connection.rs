@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use prometheus::IntCounter;
 use serde::Deserialize;
-use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
+use utoipa::ToSchema;
 
 use super::CLOSE_WAIT;
 use super::pings::{DOUBT, Pings, Verdict, slowly};
+use super::signal::Signal;
 use super::wire::Wire;
 use crate::app::App;
-use crate::hub::{Burst, Ending, Frame, Session};
+use crate::hub::{Burst, Ending, Session};
 
 /// Bytes taken from the queue at a time.
 const BURST_BYTES: usize = 64 * 1024;
@@ -174,8 +175,8 @@ impl Connection<'_> {
         if !wants_pong(self.app, text) {
             return Ok(());
         }
-        let pong = json!({ "type": "pong", "timestamp": self.app.clock.now_ms() }).to_string();
-        let rest = self.wire.start(&[Frame::text(&[pong.as_bytes()])], None).map_err(|_| Ended::Lost)?;
+        let pong = Signal::Pong { timestamp: self.app.clock.now_ms() }.frame();
+        let rest = self.wire.start(&[pong], None).map_err(|_| Ended::Lost)?;
         self.finish(rest, 0).await
     }
 
@@ -237,10 +238,12 @@ impl Connection<'_> {
 }
 
 /// Client frames that mean something; all else is ignored (contract: messaging §2 "Heartbeat").
-#[derive(Deserialize)]
-struct ClientFrame {
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ClientFrame {
+    /// `ping` or `pong`.
     #[serde(rename = "type")]
     kind: String,
+    /// Must hold, if it is there.
     token: Option<serde_json::Value>,
 }
 

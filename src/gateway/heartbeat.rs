@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::signal::Signal;
 use crate::app::App;
-use crate::hub::Frame;
 
 /// Sockets are visited in this many slices of the period.
 const SLICES: u64 = 30;
@@ -12,7 +12,7 @@ const SLICES: u64 = 30;
 /// Sends each socket `{"type":"ping"}` once a period, until the server stops.
 pub async fn run(app: Arc<App>) {
     let period = Duration::from_secs(app.config.ws.heartbeat_s);
-    let frame = Frame::text(&[br#"{"type":"ping"}"#]);
+    let frame = Signal::Ping.frame();
     let mut slice = 0;
     loop {
         tokio::select! {

@@ -3,8 +3,10 @@
 
 mod cards;
 mod connection;
+pub mod describe;
 mod heartbeat;
 mod pings;
+pub mod signal;
 pub mod wire;
 
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use axum::extract::{self, Request};
 use axum::response::Response;
+pub use connection::ClientFrame;
 use connection::Ended;
 pub use heartbeat::run as run_heartbeat;
 use hyper::upgrade::OnUpgrade;

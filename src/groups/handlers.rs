@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::model::{Card, Group, Joined, MEMBER_ACTIVE, Participant};
 use super::service;
@@ -47,16 +48,18 @@ impl Draft for Page {
     }
 }
 
-#[derive(Serialize)]
-struct Entry<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = ListedGroup)]
+pub(super) struct Entry<'a> {
     #[serde(flatten)]
     group: Card<'a>,
     group_users: [Place<'a>; 1],
 }
 
 /// The asker's own place in a listed group.
-#[derive(Serialize)]
-struct Place<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = OwnPlace)]
+pub(super) struct Place<'a> {
     group_id: GroupId,
     user_id: UserId,
     nickname: &'a str,
@@ -92,16 +95,18 @@ impl Draft for Id {
     }
 }
 
-#[derive(Serialize)]
-struct Profile<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = GroupProfile)]
+pub(super) struct Profile<'a> {
     #[serde(flatten)]
     group: Card<'a>,
     group_users: Vec<Seat<'a>>,
 }
 
 /// A member as `groupinfo` prints it.
-#[derive(Serialize)]
-struct Seat<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = GroupMember)]
+pub(super) struct Seat<'a> {
     create_time: String,
     id: MemberId,
     group_id: GroupId,
@@ -115,8 +120,9 @@ struct Seat<'a> {
     user: Person<'a>,
 }
 
-#[derive(Serialize)]
-struct Person<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = MemberUser)]
+pub(super) struct Person<'a> {
     id: UserId,
     username: &'a str,
     avatar: &'a str,

@@ -2,6 +2,7 @@
 //! its notices are `requests`, messages are `messages`.
 
 mod changes;
+pub mod describe;
 pub mod handlers;
 pub mod model;
 pub mod service;

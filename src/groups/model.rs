@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::clock;
 use crate::ids::{GroupId, MemberId, SubscriptionId, UserId};
@@ -81,7 +82,8 @@ impl Group {
 }
 
 /// See [`Group::card`] and [`Group::listed`].
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = GroupCard)]
 pub struct Card<'a> {
     create_time: String,
     id: GroupId,

@@ -1,6 +1,9 @@
 //! Parameters as the old backend's validator reads them (contract: people §1.1, messaging §0): loose in type, exact in text.
 //!
-//! A [`Draft`] reads its fields in the contract's order; the first that fails ends it with its message.
+//! A [`Draft`] reads its fields in the contract's order; the first that fails ends it with its message. The same code says
+//! what it would read ([`asked_by`]): the description of a route cannot differ from what its handler takes.
+
+use std::cell::RefCell;
 
 use serde_json::{Map, Value};
 use validator::{ValidateLength, ValidateRange};
@@ -20,21 +23,92 @@ pub trait Draft: Sized {
 
 /// The raw values of one request.
 #[derive(Debug, Default)]
-pub struct Fields(Map<String, Value>);
+pub struct Fields {
+    values: Map<String, Value>,
+    /// Where what is asked for is noted, if nobody sent anything and a description is all that is wanted.
+    notes: Option<Box<RefCell<Vec<Field>>>>,
+}
+
+/// A parameter as a [`Draft`] asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// As in the body, the query or the path.
+    pub name: String,
+    /// What refusals call it.
+    pub label: String,
+    /// What fits.
+    pub kind: Kind,
+    /// Whether its absence is refused.
+    pub required: bool,
+}
+
+/// What fits a parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Text of so many code points.
+    Text {
+        /// At least.
+        min: u64,
+        /// At most.
+        max: u64,
+    },
+    /// A whole number.
+    Int {
+        /// At least.
+        min: i64,
+        /// At most.
+        max: i64,
+    },
+    /// One of these words.
+    Word(Vec<&'static str>),
+    /// One of these numbers.
+    Number(Vec<i64>),
+    /// A list of numbers or texts.
+    List,
+    /// Whatever it is.
+    Any,
+}
+
+/// The parameters that a draft reads, in its order.
+pub fn asked_by<T: Draft>() -> Vec<Field> {
+    // Drafts that look at values themselves see a number, which fits most of them.
+    let sample = Map::from_iter([(String::new(), Value::from(1))]);
+    let fields = Fields { values: sample, notes: Some(Box::default()) };
+    // A draft that wants more of a value than the sample has refuses it, and has asked for it by then.
+    let _ = T::read(&fields);
+    fields.notes.map(|notes| notes.into_inner()).unwrap_or_default()
+}
 
 impl Fields {
     /// The values of a body or a query.
     pub const fn new(values: Map<String, Value>) -> Self {
-        Self(values)
+        Self { values, notes: None }
     }
 
     /// Sets a path parameter, which wins over what the body or the query says.
     pub fn insert(&mut self, name: String, value: Value) {
-        self.0.insert(name, value);
+        self.values.insert(name, value);
+    }
+
+    /// Notes what is asked for, if that is all that is wanted.
+    fn noted(&self, name: &str, label: &str, kind: impl FnOnce() -> Kind, required: bool) -> bool {
+        let Some(notes) = &self.notes else { return false };
+        let mut notes = notes.borrow_mut();
+        let field = Field { name: name.to_owned(), label: label.to_owned(), kind: kind(), required };
+        match notes.iter_mut().find(|known| known.name == name) {
+            // Looked at before it was read: it may be absent.
+            Some(known) if known.kind == Kind::Any => *known = Field { required: known.required, ..field },
+            Some(_) => {}
+            None => notes.push(field),
+        }
+        true
     }
 
     /// A string that must be there, of `min` to `max` code points.
     pub fn string(&self, name: &str, label: &str, min: u64, max: u64) -> Result<String> {
+        if self.noted(name, label, || Kind::Text { min, max }, true) {
+            return Ok(String::new());
+        }
         let value = self.text(name).ok_or_else(|| missing(label))?;
         if value.validate_length(Some(min), Some(max), None) {
             return Ok(value);
@@ -49,11 +123,17 @@ impl Fields {
 
     /// A string that may be absent; what does not fit counts as absent.
     pub fn optional_string(&self, name: &str, min: u64, max: u64) -> String {
+        if self.noted(name, "", || Kind::Text { min, max }, false) {
+            return String::new();
+        }
         self.text(name).filter(|value| value.validate_length(Some(min), Some(max), None)).unwrap_or_default()
     }
 
     /// A whole number that must be there, of `min` to `max`.
     pub fn int(&self, name: &str, label: &str, min: i64, max: i64) -> Result<i64> {
+        if self.noted(name, label, || Kind::Int { min, max }, true) {
+            return Ok(min);
+        }
         let text = self.text(name).ok_or_else(|| missing(label))?;
         let not_int = || AppError::Invalid(format!("{label} 的值 `{text}` 的类型不是 `int`"));
         if !is_int(&text) {
@@ -74,17 +154,26 @@ impl Fields {
 
     /// A whole number that may be absent; what does not fit becomes `default`.
     pub fn optional_int(&self, name: &str, min: i64, max: i64, default: i64) -> i64 {
+        if self.noted(name, "", || Kind::Int { min, max }, false) {
+            return default;
+        }
         self.int(name, "", min, max).unwrap_or(default)
     }
 
     /// One of `allowed`, which must be there.
     pub fn choice(&self, name: &str, label: &str, allowed: &[&'static str]) -> Result<&'static str> {
+        if self.noted(name, label, || Kind::Word(allowed.to_vec()), true) {
+            return Ok(allowed.first().copied().unwrap_or_default());
+        }
         let text = self.text(name).ok_or_else(|| missing(label))?;
         allowed.iter().find(|choice| **choice == text).copied().ok_or_else(|| not_among(label, &text, allowed))
     }
 
     /// One of the whole numbers `allowed`, which must be there.
     pub fn int_choice(&self, name: &str, label: &str, allowed: &[i64]) -> Result<i64> {
+        if self.noted(name, label, || Kind::Number(allowed.to_vec()), true) {
+            return Ok(allowed.first().copied().unwrap_or_default());
+        }
         let value = self.int(name, label, -INT_MAX, INT_MAX)?;
         if allowed.contains(&value) {
             return Ok(value);
@@ -97,7 +186,10 @@ impl Fields {
     /// A list that must be there: JSON, the JSON text of one, or text with commas. As in the old validator, whatever parses
     /// as JSON and is not nothing is taken for JSON, and then has to be a list.
     pub fn list(&self, name: &str, label: &str) -> Result<Vec<String>> {
-        let value = self.0.get(name).filter(|value| value.as_str() != Some("")).ok_or_else(|| missing(label))?;
+        if self.noted(name, label, || Kind::List, true) {
+            return Ok(Vec::new());
+        }
+        let value = self.values.get(name).filter(|value| value.as_str() != Some("")).ok_or_else(|| missing(label))?;
         let shown = shown(value);
         let json = match value {
             Value::String(text) => serde_json::from_str(text).ok().filter(is_something),
@@ -116,12 +208,14 @@ impl Fields {
 
     /// The value as it came, for the few parameters that are not text or numbers.
     pub fn raw(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+        let name = if self.noted(name, "", || Kind::Any, false) { "" } else { name };
+        self.values.get(name)
     }
 
     /// The value as text: numbers in decimal, objects and arrays as compact JSON, `null` as the word, "" as absent.
     pub fn text(&self, name: &str) -> Option<String> {
-        self.0.get(name).map(shown).filter(|text| !text.is_empty())
+        let name = if self.noted(name, "", || Kind::Any, false) { "" } else { name };
+        self.values.get(name).map(shown).filter(|text| !text.is_empty())
     }
 }
 
@@ -235,5 +329,38 @@ mod tests {
         let f = fields(json!({"nickname": "x".repeat(51), "limit": "many"}));
         assert_eq!(f.optional_string("nickname", 1, 50), "");
         assert_eq!(f.optional_int("limit", 1, INT_MAX, 30), 30);
+    }
+
+    #[test]
+    fn a_draft_tells_what_it_would_read() {
+        struct All;
+        impl Draft for All {
+            fn read(fields: &Fields) -> Result<Self> {
+                fields.string("name", "名称", 1, 20)?;
+                fields.text("kind").map(|_| fields.any_string("kind", "类型")).transpose()?;
+                fields.optional_int("limit", 1, 9, 5);
+                fields.choice("chat", "聊天", &["single", "group"])?;
+                fields.int_choice("see", "可见", &[0, 1])?;
+                fields.list("ids", "列表")?;
+                fields.raw("time").filter(|time| time.is_string()).ok_or(AppError::refused("no"))?;
+                fields.id("late", "晚").map(|_| Self)
+            }
+        }
+        let field = |name: &str, label: &str, kind, required| Field {
+            name: name.to_owned(),
+            label: label.to_owned(),
+            kind,
+            required,
+        };
+        let expected = [
+            field("name", "名称", Kind::Text { min: 1, max: 20 }, true),
+            field("kind", "类型", Kind::Text { min: 1, max: LENGTH_MAX }, false),
+            field("limit", "", Kind::Int { min: 1, max: 9 }, false),
+            field("chat", "聊天", Kind::Word(vec!["single", "group"]), true),
+            field("see", "可见", Kind::Number(vec![0, 1]), true),
+            field("ids", "列表", Kind::List, true),
+            field("time", "", Kind::Any, false),
+        ];
+        assert_eq!(asked_by::<All>(), expected, "what comes after a refusal is not asked for");
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod component;
 pub mod conditional;
+pub mod describe;
 pub mod edge;
 pub mod envelope;
 pub mod fields;

@@ -7,8 +7,9 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tracing::error;
+use utoipa::ToSchema;
 
 use super::ffmpeg::{Format, Shot};
 use super::service::{self, Code, Folder};
@@ -31,7 +32,13 @@ pub async fn upload_to_server(
     let _place = service::upload_place(&app, me.user.id).await?;
     let upload = form::receive(&app, request, None).await?;
     let url = service::keep_on_server(&app, &folder, upload).await?;
-    Ok(ok(json!({ "url": url })))
+    Ok(ok(Uploaded { url }))
+}
+
+/// Where an uploaded file is, without a host.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Uploaded {
+    url: String,
 }
 
 /// The `:diydir` of an upload; one that is no text at all names no folder.
@@ -79,8 +86,8 @@ async fn share(app: Shared, me: crate::ids::UserId, request: Request) -> Result<
 }
 
 /// The API document's `code` and the newer `msg` (decision 6).
-#[derive(Serialize)]
-struct AliyunReply {
+#[derive(Serialize, ToSchema)]
+pub(super) struct AliyunReply {
     code: u16,
     msg: &'static str,
     data: [service::SharedFile; 1],
@@ -135,8 +142,8 @@ fn pixels(value: &Value) -> Option<u16> {
     text.parse().ok().filter(|pixels| (1..=3840).contains(pixels))
 }
 
-#[derive(Serialize)]
-struct CoverReply {
+#[derive(Serialize, ToSchema)]
+pub(super) struct CoverReply {
     base64: String,
     url: String,
     format: String,

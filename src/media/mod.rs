@@ -4,6 +4,7 @@
 //! could run is always sent as an attachment, and ffmpeg sees only whole local files, in a cage.
 
 mod covers;
+pub mod describe;
 mod ffmpeg;
 mod form;
 pub mod handlers;

@@ -7,6 +7,7 @@ use reqwest::Url;
 use serde::Serialize;
 use tokio::sync::SemaphorePermit;
 use tracing::{error, info, warn};
+use utoipa::ToSchema;
 
 use super::ffmpeg::{NoCover, Shot};
 use super::form::Upload;
@@ -98,7 +99,7 @@ pub async fn keep_on_server(app: &App, folder: &Folder, upload: Upload) -> Resul
 }
 
 /// What `uploadAliyun` replies of a file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SharedFile {
     url: String,
     path: String,

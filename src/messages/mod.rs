@@ -8,6 +8,7 @@ mod agenda;
 mod answering;
 pub mod committer;
 pub mod delivery;
+pub mod describe;
 pub mod handlers;
 pub mod model;
 mod policy;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::accounts::User;
@@ -14,7 +15,7 @@ use crate::ids::{GroupId, MessageId, SubscriptionId, UserId};
 pub const SYSTEM_AVATAR: &str = "https://docs-51yrc-com.oss-cn-hangzhou.aliyuncs.com/chat/group.png";
 
 /// The two kinds of chat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChatType {
     /// Between two people.
@@ -115,8 +116,9 @@ pub struct Stay {
 }
 
 /// A chat message of a person's.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[expect(missing_docs, reason = "the wire's own words, contract: messaging §1")]
+#[schema(as = ChatMessage)]
 pub struct Chat<'a> {
     pub id: Uuid,
     pub from_avatar: &'a str,
@@ -140,7 +142,8 @@ pub struct Chat<'a> {
 }
 
 /// The content of everything that the server says by itself.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = NoticeText)]
 pub struct Text {
     data: String,
     #[serde(rename = "dataType")]
@@ -157,7 +160,7 @@ impl Text {
 }
 
 /// Who a notice says it is from or to: a number, or `redirect-…` for cards.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Party {
     /// A user or a group.
@@ -167,7 +170,7 @@ pub enum Party {
 }
 
 /// Where a card leads in the client.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Redirect {
     /// Page and query.
     pub url: String,
@@ -190,7 +193,7 @@ impl Redirect {
 }
 
 /// A message that the server makes: notices, cards, revocations (contract: messaging §1, §3).
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[expect(missing_docs, reason = "the wire's own words, contract: messaging §1")]
 pub struct Notice {
     pub id: String,
@@ -207,6 +210,7 @@ pub struct Notice {
     #[serde(rename = "actionType", skip_serializing_if = "Option::is_none")]
     pub action_type: Option<&'static str>,
     pub data: Text,
+    #[schema(value_type = Object)]
     pub options: Map<String, Value>,
     pub create_time: i64,
     pub isremove: u8,

@@ -20,7 +20,7 @@ fn run_with(set: &[(&str, &str)], arguments: &[&str]) -> Ended {
 fn help_lists_the_sub_commands() {
     let ended = run_with(&[], &["--help"]);
     assert_eq!(ended.code, Some(0));
-    for word in ["serve", "migrate", "check-config", "--config <FILE>", "(the default)"] {
+    for word in ["serve", "migrate", "check-config", "describe", "--config <FILE>", "(the default)"] {
         assert!(ended.out.contains(word), "{word} is not in\n{}", ended.out);
     }
     assert!(run_with(&[], &["--version"]).out.starts_with("qingniao "));
@@ -40,6 +40,20 @@ fn check_config_says_that_the_defaults_are_valid_and_makes_nothing() {
     let folder = folder();
     let ended = run(command(folder.path()).arg("check-config"));
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "the configuration is valid\n"));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn describe_prints_each_description_and_makes_nothing() {
+    let folder = folder();
+    let printed = |form: &str| -> serde_json::Value {
+        let ended = run(command(folder.path()).args(["describe", form]));
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        serde_json::from_str(&ended.out).unwrap()
+    };
+    assert_eq!(printed("openapi"), qingniao::docs::openapi::document());
+    assert_eq!(printed("asyncapi"), qingniao::docs::asyncapi::document());
+    assert_eq!(printed("postman"), qingniao::docs::postman::collection());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 

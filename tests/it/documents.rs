@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use qingniao::config;
 
 /// Variables that the documents name and the server does not read.
-const NOT_THE_SERVERS: [&str; 2] = ["QINGNIAO_TEST_DATABASE_URL", "QINGNIAO_PORT"];
+const NOT_THE_SERVERS: [&str; 3] = ["QINGNIAO_TEST_DATABASE_URL", "QINGNIAO_PORT", "QINGNIAO_WRITE_EXAMPLES"];
 
 /// Files that are compiled for tests only.
 const TESTS_OF_THEIR_OWN: [&str; 1] = ["hub/simulation.rs"];
@@ -21,7 +21,7 @@ fn text(path: &str) -> String {
 }
 
 /// Every file under `src/`, with its path from there.
-fn sources() -> Vec<(String, String)> {
+pub fn sources() -> Vec<(String, String)> {
     let (mut found, mut folders) = (Vec::new(), vec![root().join("src")]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
@@ -44,7 +44,7 @@ fn constants(source: &str) -> Vec<(&str, &str, String)> {
 
 fn constant(line: &str) -> Option<(&str, &str, String)> {
     // Indented ones are a test's or a function's own.
-    let declared = line.strip_prefix("pub const ").or_else(|| line.strip_prefix("const "))?;
+    let declared = ["pub const ", "pub(super) const ", "const "].iter().find_map(|word| line.strip_prefix(word))?;
     let (name, rest) = declared.split_once(": ")?;
     let (kind, value) = rest.strip_suffix(';')?.split_once(" = ")?;
     let value = value.strip_prefix("if cfg!(test) { ").map_or(value, |branches| {

@@ -14,7 +14,7 @@ const BAD_TOKEN: &str = "Token 令牌不合法！";
 const VISITOR: &str = "您没有权限访问，请先注册或登录";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum For {
+pub enum For {
     /// No token is looked at.
     All,
     /// Guests and users: the contract's visitor white-list.
@@ -25,7 +25,7 @@ enum For {
 
 use For::{All, Bearers, Users};
 
-const ROUTES: &[(&str, &str, For)] = &[
+pub const ROUTES: &[(&str, &str, For)] = &[
     ("POST", "/api/regChat", All),
     ("POST", "/api/loginChat", All),
     ("POST", "/api/visitorRegister", All),
@@ -76,8 +76,8 @@ const ROUTES: &[(&str, &str, For)] = &[
     ("POST", "/api/chat/groupAgreeOrNo", Users),
 ];
 
-/// Not for bearers of header tokens: sockets and files have tests of their own.
-const OTHERS: &[&str] = &["/ws", "/public"];
+/// Not for bearers of header tokens: sockets, files and descriptions have tests of their own.
+const OTHERS: &[&str] = &["/ws", "/public", "/docs", "/api-docs"];
 
 /// A caller: the token, and the text by which each kind of route refuses it.
 struct Caller {
@@ -152,10 +152,10 @@ async fn a_user_s_token_opens_everything() {
     walk(&server, Caller { token: Some(alice.token), at_bearers: None, at_users: None }).await;
 }
 
-#[test]
-fn the_table_has_every_route_of_the_router() {
+/// Method and path of every route of the router.
+pub fn in_router() -> BTreeSet<(&'static str, &'static str)> {
     let source = include_str!("../../src/router.rs").split("#[cfg(test)]").next().unwrap();
-    let in_router: BTreeSet<(&str, &str)> = source
+    source
         .split(".route(")
         .skip(1)
         .map(|rest| {
@@ -163,8 +163,13 @@ fn the_table_has_every_route_of_the_router() {
             let method = rest.trim_start_matches([',', ' ', '\n']);
             (if method.starts_with("get(") { "GET" } else { "POST" }, path)
         })
-        .filter(|(_, path)| !OTHERS.iter().any(|other| path.starts_with(other)))
-        .collect();
+        .collect()
+}
+
+#[test]
+fn the_table_has_every_route_of_the_router() {
+    let of_tokens = |(_, path): &(&str, &str)| !OTHERS.iter().any(|other| path.starts_with(other));
+    let in_router: BTreeSet<_> = in_router().into_iter().filter(of_tokens).collect();
     let in_table: BTreeSet<(&str, &str)> = ROUTES.iter().map(|(method, path, _)| (*method, *path)).collect();
     let missing: Vec<_> = in_router.difference(&in_table).collect();
     assert!(missing.is_empty(), "add these routes to ROUTES, with whom they are for: {missing:?}");

@@ -17,6 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["messages"],
     &["requests"],
     &["gateway", "jobs", "operations"],
+    &["docs"],
     &["router"],
     &["lifecycle"],
     &["lib", "main"],

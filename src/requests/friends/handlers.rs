@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::model::{Application, Listed, Status};
 use super::service;
@@ -65,8 +66,8 @@ impl Draft for Page {
 }
 
 /// `userId` repeats `user_id`, and the four marks never differ from these: the old backend printed them so.
-#[derive(Serialize)]
-struct ApplicationRow<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct ApplicationRow<'a> {
     id: ApplicationId,
     user_id: UserId,
     friend_id: UserId,
@@ -94,15 +95,16 @@ impl<'a> ApplicationRow<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct ApplicationPage<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct ApplicationPage<'a> {
     alldata: Vec<ListedRow<'a>>,
     #[serde(rename = "pendingCount")]
     pending_count: i64,
 }
 
-#[derive(Serialize)]
-struct ListedRow<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = ListedApplication)]
+pub(super) struct ListedRow<'a> {
     create_time: String,
     #[serde(flatten)]
     row: ApplicationRow<'a>,
@@ -113,8 +115,8 @@ struct ListedRow<'a> {
     user: Applicant<'a>,
 }
 
-#[derive(Serialize)]
-struct Applicant<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Applicant<'a> {
     id: UserId,
     username: &'a str,
     avatar: &'a str,
@@ -191,8 +193,8 @@ impl Draft for FromUser {
     }
 }
 
-#[derive(Serialize)]
-struct FoundApplication<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct FoundApplication<'a> {
     #[serde(flatten)]
     row: ApplicationRow<'a>,
     #[serde(rename = "userId")]

@@ -5,6 +5,8 @@ use std::fmt::Write;
 use reqwest::{Client, Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
+use super::described::{self, Seen};
+
 /// A call in the making: `server.call(Method::POST, "/api/regChat").json(&json!({…})).send().await`.
 #[must_use = "a call does nothing until it is sent"]
 pub struct Call {
@@ -65,9 +67,15 @@ impl Call {
     }
 
     pub async fn try_send(self) -> reqwest::Result<Reply> {
-        let response = self.request.send().await?;
+        let (client, request) = self.request.build_split();
+        let request = request?;
+        let method = request.method().clone();
+        let response = client.execute(request).await?;
+        let path = response.url().path().to_owned();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = response.bytes().await?.to_vec();
+        let media = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        described::check_reply(&Seen { method: method.as_str(), path: &path, status, media, body: &bytes });
         Ok(Reply { status, headers, text: String::from_utf8_lossy(&bytes).into_owned(), bytes })
     }
 }

@@ -2,6 +2,7 @@
 //! a [`Reply`] with `ok()` and `refused(…)`; `person.socket().await` a [`Socket`] with `next_message()`.
 
 pub mod database;
+pub mod described;
 pub mod files;
 mod friendship;
 mod groups;

@@ -47,11 +47,18 @@ pub fn command_of(binary: &Path, folder: &Path) -> Command {
 /// Runs a command to its end, which must come soon.
 pub fn run(command: &mut Command) -> Ended {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Read meanwhile: a pipe that is full would hold the command.
+    let (out, err) = (said(child.stdout.take().unwrap()), said(child.stderr.take().unwrap()));
     let status = wait(&mut child);
-    let (mut out, mut err) = (String::new(), String::new());
-    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-    Ended { code: status.code(), out, err }
+    Ended { code: status.code(), out: out.join().unwrap(), err: err.join().unwrap() }
+}
+
+fn said(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).unwrap();
+        text
+    })
 }
 
 /// Sends a signal by its name to a process of ours.

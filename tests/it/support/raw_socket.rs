@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::{PATIENCE, Person, is_greeting};
+use super::{PATIENCE, Person, described, is_greeting};
 
 /// Small, so that a peer that does not read is noticed soon.
 const RECEIVE_BUFFER: u32 = 4096;
@@ -86,7 +86,11 @@ impl RawSocket {
     pub async fn next_json(&mut self) -> Value {
         loop {
             match self.next_frame().await {
-                RawFrame::Text(text) => return serde_json::from_str(&text).unwrap(),
+                RawFrame::Text(text) => {
+                    let frame = serde_json::from_str(&text).unwrap();
+                    described::check_frame(&frame);
+                    return frame;
+                }
                 RawFrame::Ping(_) | RawFrame::Pong(_) => {}
                 other => panic!("the socket ended while a frame was expected: {other:?}"),
             }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{PATIENCE, Person, SILENCE};
+use super::{PATIENCE, Person, SILENCE, described};
 
 /// Frames that may wait for the test to look at them.
 const WAITING_MAX: usize = 100_000;
@@ -123,7 +123,11 @@ impl Socket {
 
     /// The next thing that happens, or `None` after `wait`.
     pub async fn event_within(&mut self, wait: Duration) -> Option<Event> {
-        tokio::time::timeout(wait, self.events.recv()).await.ok().map(|event| event.unwrap_or(Event::Lost))
+        let event = tokio::time::timeout(wait, self.events.recv()).await.ok()?.unwrap_or(Event::Lost);
+        if let Event::Frame(frame) = &event {
+            described::check_frame(frame);
+        }
+        Some(event)
     }
 
     /// The next text frame of any kind but the heartbeat.

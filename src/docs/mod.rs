@@ -1,0 +1,104 @@
+//! The descriptions of the server: OpenAPI of its routes, AsyncAPI of its frames, a collection for Postman, and the page
+//! that shows the first. All are made of what the features tell of their routes (`describe.rs`), when they are asked for.
+
+pub mod asyncapi;
+mod examples;
+pub mod openapi;
+pub mod postman;
+mod story;
+
+use std::sync::{Arc, OnceLock};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use serde_json::Value;
+use utoipa_swagger_ui::Config;
+
+use crate::app::Shared;
+use crate::error::{AppError, Result};
+use crate::http::describe::Route;
+use crate::{accounts, answers, friends, gateway, groups, media, messages, requests, visitors};
+
+/// Routes that belong together.
+#[derive(Debug)]
+pub struct Section {
+    /// Shown.
+    pub name: &'static str,
+    /// In the order of the API document.
+    pub routes: Vec<Route>,
+}
+
+/// Every route but those of this module.
+pub fn sections() -> Vec<Section> {
+    let section = |name, routes| Section { name, routes };
+    vec![
+        section("账号 accounts", accounts::describe::routes()),
+        section("游客 visitors", visitors::describe::routes()),
+        section("好友申请 friend requests", requests::friends::describe::routes()),
+        section("好友 friends", friends::describe::routes()),
+        section("消息 messages", messages::describe::routes()),
+        section("群 groups", groups::describe::routes()),
+        section("群管理 changes of groups", requests::groups::describe::routes()),
+        section("文件 files", media::describe::routes()),
+        section("问答 prepared answers", answers::describe::routes()),
+        section("推送 push", gateway::describe::routes()),
+    ]
+}
+
+/// `GET /api-docs/openapi.json`
+pub async fn serve_openapi(State(app): State<Shared>) -> Result<Response> {
+    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
+    json(&app, &DOCUMENT, openapi::document)
+}
+
+/// `GET /api-docs/asyncapi.json`
+pub async fn serve_asyncapi(State(app): State<Shared>) -> Result<Response> {
+    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
+    json(&app, &DOCUMENT, asyncapi::document)
+}
+
+/// A document, which is made when it is first asked for.
+fn json(app: &Shared, kept: &'static OnceLock<Bytes>, document: fn() -> Value) -> Result<Response> {
+    check_wanted(app)?;
+    let body = kept.get_or_init(|| document().to_string().into()).clone();
+    Ok(([(header::CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response())
+}
+
+/// `GET /docs`: the page's own links are relative to a folder.
+pub async fn redirect(State(app): State<Shared>) -> Result<Redirect> {
+    check_wanted(&app)?;
+    Ok(Redirect::permanent("/docs/"))
+}
+
+/// `GET /docs/`
+pub async fn page(State(app): State<Shared>) -> Result<Response> {
+    asset(&app, "index.html")
+}
+
+/// `GET /docs/{*file}`
+pub async fn file(State(app): State<Shared>, Path(file): Path<String>) -> Result<Response> {
+    asset(&app, &file)
+}
+
+/// A file of Swagger UI, which the binary holds.
+fn asset(app: &Shared, name: &str) -> Result<Response> {
+    check_wanted(app)?;
+    let config = Arc::new(Config::new(["/api-docs/openapi.json"]).try_it_out_enabled(true).persist_authorization(true));
+    let found = utoipa_swagger_ui::serve(name, config).map_err(|cause| AppError::internal(cause.to_string()))?;
+    let file = found.ok_or(AppError::NotFound)?;
+    let mut response = Response::new(Body::from(file.bytes.into_owned()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::try_from(file.content_type).map_err(AppError::internal)?);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if file.gzpipped {
+        // They are kept so; a client that says nothing of encodings takes any (RFC 9110 §12.5.3), and browsers take this one.
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
+}
+
+fn check_wanted(app: &Shared) -> Result<()> {
+    if app.config.http.docs { Ok(()) } else { Err(AppError::NotFound) }
+}

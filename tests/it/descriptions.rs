@@ -1,0 +1,209 @@
+//! The descriptions say what is there: every route, for whom it is, every text, and a page that shows them without a
+//! network. That replies and frames are as described is checked wherever a test receives one (`support/described.rs`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use qingniao::docs::{openapi, postman, sections};
+use qingniao::http::describe::{Caller, Route, Text};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::routes::{For, ROUTES, in_router};
+use crate::support::TestServer;
+use crate::support::described::{self, Seen};
+
+/// Routes that are themselves descriptions.
+const DESCRIPTIONS: [&str; 2] = ["/docs", "/api-docs"];
+
+fn routes() -> Vec<Route> {
+    sections().into_iter().flat_map(|section| section.routes).collect()
+}
+
+fn method(route: &Route) -> &'static str {
+    if route.method == utoipa::openapi::HttpMethod::Get { "GET" } else { "POST" }
+}
+
+#[test]
+fn every_route_is_described_and_every_described_route_exists() {
+    let described: BTreeSet<_> = routes().iter().map(|route| (method(route), route.path)).collect();
+    let there: BTreeSet<_> =
+        in_router().into_iter().filter(|(_, path)| !DESCRIPTIONS.iter().any(|own| path.starts_with(own))).collect();
+    let missing: Vec<_> = there.difference(&described).collect();
+    assert!(missing.is_empty(), "describe these routes in the describe.rs of their feature: {missing:?}");
+    let gone: Vec<_> = described.difference(&there).collect();
+    assert!(gone.is_empty(), "these routes are described and not in src/router.rs: {gone:?}");
+    assert_eq!(routes().len(), described.len(), "none is described twice");
+}
+
+#[test]
+fn descriptions_say_for_whom_a_route_is() {
+    let whom: BTreeMap<_, _> = ROUTES.iter().map(|(method, path, whom)| ((*method, *path), *whom)).collect();
+    for route in routes() {
+        let Some(whom) = whom.get(&(method(&route), route.path)) else { continue };
+        let expected = match whom {
+            For::All => Caller::Anyone,
+            For::Bearers => Caller::Bearer,
+            For::Users => Caller::User,
+        };
+        assert_eq!(route.caller, expected, "{}", route.path);
+    }
+}
+
+#[test]
+fn names_are_unique_and_each_shape_has_one() {
+    let mut names = BTreeSet::new();
+    let mut shapes: BTreeMap<String, Value> = BTreeMap::new();
+    for route in routes() {
+        assert!(names.insert(openapi::name(&route)), "{} has the name of another route", route.path);
+        for (name, shape) in &route.schemas {
+            let shape = serde_json::to_value(shape).unwrap();
+            let known = shapes.entry(name.clone()).or_insert_with(|| shape.clone());
+            assert_eq!(*known, shape, "two shapes are called {name}");
+        }
+    }
+}
+
+#[test]
+fn every_text_is_one_of_the_server_s() {
+    let source: String = crate::documents::sources()
+        .into_iter()
+        .filter(|(file, _)| !file.ends_with("describe.rs"))
+        .map(|(_, text)| text)
+        .collect();
+    for route in routes() {
+        for (status, text) in route.failures() {
+            // Those of parameters are made of their labels; that they fit is seen by every test of them.
+            let Text::Exact(text) = text else { continue };
+            let said = status == 422 || source.contains(&format!("\"{text}\"")) || source.contains(&text);
+            assert!(said, "{} is described to fail with `{text}`, which stands nowhere in src/", route.path);
+        }
+    }
+}
+
+#[test]
+fn examples_are_as_the_schemas_say() {
+    let document = openapi::document();
+    let mut checked = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            let bodies = operation["requestBody"]["content"].as_object().into_iter().flatten();
+            let replies = operation["responses"]["200"]["content"].as_object().into_iter().flatten();
+            for (_, content) in bodies.chain(replies).filter(|(_, content)| content.get("example").is_some()) {
+                let schema = described::closed(&document, &content["schema"]);
+                let validator = jsonschema::validator_for(&schema).unwrap();
+                let errors: Vec<_> = validator.iter_errors(&content["example"]).map(|e| e.to_string()).collect();
+                assert!(errors.is_empty(), "{path}: {errors:?}: {}", content["example"]);
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 100, "examples are there: {checked}");
+}
+
+#[tokio::test]
+async fn the_documents_are_served_beside_the_api() {
+    let server = TestServer::start().await;
+    for (path, version) in [("/api-docs/openapi.json", "openapi"), ("/api-docs/asyncapi.json", "asyncapi")] {
+        let reply = server.get(path).await;
+        assert_eq!((reply.status, reply.header("content-type")), (200, "application/json; charset=utf-8"));
+        assert!(reply.json()[version].as_str().unwrap().starts_with("3."), "{path}");
+        server.post(path, json!({})).await.refused(405, "请求方法不允许");
+    }
+    assert_eq!(server.get("/api-docs/openapi.json").await.json(), openapi::document());
+    server.get("/api-docs/other.json").await.refused(404, "404 错误");
+}
+
+#[tokio::test]
+async fn the_page_is_whole_and_asks_no_other_host() {
+    let server = TestServer::start().await;
+    let page = server.get("/docs").await;
+    assert_eq!((page.status, page.header("content-type"), page.header("content-encoding")), (200, "text/html", "gzip"));
+    for (file, media) in [
+        ("swagger-ui-bundle.js", "text/javascript"),
+        ("swagger-ui-standalone-preset.js", "text/javascript"),
+        ("swagger-ui.css", "text/css"),
+        ("index.css", "text/css"),
+        ("favicon-32x32.png", "image/png"),
+    ] {
+        let reply = server.get(&format!("/docs/{file}")).await;
+        assert_eq!((reply.status, reply.header("content-type")), (200, media), "{file}");
+        assert!(!reply.bytes.is_empty());
+    }
+    let start = server.get("/docs/swagger-initializer.js").await.text;
+    assert!(start.contains("\"url\": \"/api-docs/openapi.json\""), "{start}");
+    assert!(!start.contains("://"), "{start}");
+    for outside in ["/docs/../config.rs", "/docs/other.js", "/docs/%2e%2e/x"] {
+        assert_eq!(server.get(outside).await.status, 404, "{outside}");
+    }
+    server.post("/docs/", json!({})).await.refused(405, "请求方法不允许");
+}
+
+#[tokio::test]
+async fn an_operator_may_switch_the_descriptions_off() {
+    let server = TestServer::with(|config| config.http.docs = false).await;
+    for path in ["/docs", "/docs/", "/docs/swagger-ui.css", "/api-docs/openapi.json", "/api-docs/asyncapi.json"] {
+        server.call(Method::GET, path).send().await.refused(404, "404 错误");
+    }
+}
+
+#[test]
+fn the_collection_calls_every_route_and_signs_what_is_signed() {
+    let collection = postman::collection();
+    let folders = collection["item"].as_array().unwrap();
+    let called: Vec<&Value> = folders[1..].iter().flat_map(|folder| folder["item"].as_array().unwrap()).collect();
+    assert_eq!(called.len(), routes().len());
+    for (item, route) in called.into_iter().zip(routes()) {
+        let request = &item["request"];
+        assert_eq!((&request["method"], &item["name"]), (&json!(method(&route)), &json!(route.title)));
+        let open = request["auth"]["type"] == "noauth";
+        assert_eq!(open, route.caller == Caller::Anyone, "{}", route.path);
+        let signed = item["event"][0]["script"]["exec"].to_string().contains("APP_SECRET");
+        assert_eq!(signed, route.path.contains("/visitor"), "{}", route.path);
+    }
+    let variables = collection["variable"].as_array().unwrap();
+    let names: Vec<_> = variables.iter().map(|variable| variable["key"].as_str().unwrap()).collect();
+    assert_eq!(names, ["baseUrl", "token", "salt", "deviceId"]);
+}
+
+/// What is answered to a logout; the comparison must notice whatever is not described.
+fn logout_answers(status: u16, media: &str, body: &str) {
+    let seen = Seen { method: "POST", path: "/api/chat/logout", status, media, body: body.as_bytes() };
+    described::check_reply(&seen);
+}
+
+#[test]
+fn a_described_reply_passes_the_comparison() {
+    logout_answers(200, "application/json; charset=utf-8", r#"{"msg":"ok","data":true}"#);
+    logout_answers(400, "application/json", r#"{"msg":"fail","data":"Token 令牌不合法！"}"#);
+    described::check_frame(&json!({ "type": "ping" }));
+}
+
+#[test]
+#[should_panic(expected = "with what is not described")]
+fn a_property_that_is_not_described_is_noticed() {
+    logout_answers(200, "application/json", r#"{"msg":"ok","data":true,"more":1}"#);
+}
+
+#[test]
+#[should_panic(expected = "with what is not described")]
+fn a_text_that_is_not_described_is_noticed() {
+    logout_answers(400, "application/json", r#"{"msg":"fail","data":"another text"}"#);
+}
+
+#[test]
+#[should_panic(expected = "answered 418, which is not described")]
+fn a_status_that_is_not_described_is_noticed() {
+    logout_answers(418, "application/json", "{}");
+}
+
+#[test]
+#[should_panic(expected = "as \"text/html\", which is not described")]
+fn a_media_type_that_is_not_described_is_noticed() {
+    logout_answers(200, "text/html", "<p>");
+}
+
+#[test]
+#[should_panic(expected = "a frame came that is not described")]
+fn a_frame_that_is_not_described_is_noticed() {
+    described::check_frame(&json!({ "type": "pong", "timestamp": 1, "more": 2 }));
+}
