@@ -14,7 +14,7 @@ const ABOUT: &str = "\
 Connect to `/ws?token=<token>`. The upgrade is always accepted; if the token does not hold, one frame says so and the socket is \
 closed. What is pending is pushed after `POST /api/chat/chatGetmessageOffLine`. \
 Messages are confirmed by the pongs that every WebSocket stack sends by itself; a client needs no code for it. \
-A close with any code but 4001 never comes from a server that stops: it drops TCP, and clients connect again.";
+A close with code 4001 means a login elsewhere. A server that stops drops TCP without a close frame: connect again.";
 
 /// A kind of frame.
 struct Message {

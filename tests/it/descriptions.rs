@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use qingniao::docs::{openapi, postman, sections};
+use qingniao::docs::{asyncapi, openapi, postman, sections};
 use qingniao::http::describe::{Caller, Route, Text};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -98,6 +98,20 @@ fn examples_are_as_the_schemas_say() {
         }
     }
     assert!(checked > 100, "examples are there: {checked}");
+}
+
+#[test]
+fn examples_of_frames_are_as_the_schemas_say() {
+    let document = asyncapi::document();
+    let messages = document["channels"]["ws"]["messages"].as_object().unwrap();
+    assert!(messages.len() > 7, "{messages:?}");
+    for (name, message) in messages {
+        let schema = described::closed(&document, &message["payload"]);
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let example = &message["examples"][0]["payload"];
+        let errors: Vec<_> = validator.iter_errors(example).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{name}: {errors:?}: {example}");
+    }
 }
 
 #[tokio::test]

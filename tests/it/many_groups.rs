@@ -34,7 +34,10 @@ async fn a_member_of_very_many_groups_misses_nothing() {
     );
     let messages = from_numbers!(
         "INSERT INTO messages (group_id, sender_id, seq, audience, created_at, size, body) \
-         SELECT ? - n, ?, 1, 1, 0, 30, CONCAT('{\"data\":{\"data\":\"', n, '\"}}')"
+         SELECT ? - n, ?, 1, 1, 0, 233, CONCAT('{\"id\":\"a\",\"from_avatar\":\"\",\"from_name\":\"\",\"from_id\":0,\
+         \"to_id\":0,\"to_name\":\"\",\"to_avatar\":\"\",\"chatType\":\"group\",\"type\":\"systemNotice\",\
+         \"data\":{\"data\":\"', n, '\",\"dataType\":false,\"otherData\":null},\
+         \"options\":{},\"create_time\":0,\"isremove\":0}')"
     );
     for (statement, group) in [(groups, first), (subscriptions, first), (messages, first + many - 1)] {
         let rows = server.sql(statement, &[group.into(), me.into(), many.into()]).await;
