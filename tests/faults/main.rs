@@ -31,6 +31,7 @@ use fault::{Fault, Scale};
 use findings::Findings;
 use spoil::Spoiling;
 use stage::Stage;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// So many rounds have something in them for every way to spoil a history.
 const ROUNDS_FOR_SPOILING: u32 = 8;
@@ -46,9 +47,27 @@ fn main() -> ExitCode {
     let runtime = runtime.expect("a runtime can be made");
     let mut good = true;
     for engine in arguments.engines() {
-        good &= runtime.block_on(run(&arguments, engine));
+        good &= runtime.block_on(async {
+            tokio::select! {
+                good = run(&arguments, engine) => good,
+                // What was started ends with the run: MariaDB would live on.
+                () = interrupted() => {
+                    println!("faults on {engine}: interrupted");
+                    false
+                }
+            }
+        });
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn interrupted() {
+    let mut terminate = signal(SignalKind::terminate()).expect("signals can be listened to");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
 }
 
 /// All rounds on one engine. Returns whether everything was as promised.
