@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Multipart, RawPathParams, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Multipart, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -115,7 +115,9 @@ async fn multipart_fields<S: Send + Sync>(request: Request<Body>, state: &S) -> 
     let (parts, body) = request.into_parts();
     // Read whole first: the form's parser would report a body that is too large as one that is malformed.
     let bytes = read_body(body, max).await?;
-    let request = Request::from_parts(parts, Body::from(bytes));
+    let mut request = Request::from_parts(parts, Body::from(bytes));
+    // axum's own bound is two mebibytes, whatever ours is.
+    DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, state).await.map_err(|_| malformed())?;
     let mut fields = Map::new();
     while let Some(part) = form.next_field().await.map_err(|e| body_rejection(e.status()))? {

@@ -202,6 +202,21 @@ async fn read_some(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
+async fn a_raised_bound_holds_for_every_kind_of_body() {
+    let server = TestServer::with(|config| config.http.body_bytes_max = 4 << 20).await;
+    // Beyond two mebibytes, which axum allows by itself.
+    let (name, long) = (unique("alice"), "x".repeat(3 << 20));
+    let fields = [("username", name.as_str()), ("password", PASSWORD), ("more", long.as_str())];
+    server.call(Method::POST, "/api/regChat").multipart(&fields).send().await.ok();
+    let login = || server.call(Method::POST, "/api/loginChat");
+    login().multipart(&fields).send().await.ok();
+    login().form(&fields).send().await.ok();
+    login().json(&json!({ "username": name, "password": PASSWORD, "more": long })).send().await.ok();
+    let beyond = "x".repeat(4 << 20);
+    login().multipart(&[("more", &beyond)]).send().await.refused(413, TOO_LARGE);
+}
+
+#[tokio::test]
 async fn the_default_bound_of_a_body_is_a_mebibyte() {
     let server = TestServer::start().await;
     let body = |length: usize| json!({ "username": "x".repeat(length) });
