@@ -20,6 +20,7 @@ mod envelope;
 mod examples;
 mod friends;
 mod friends_input;
+mod fuzz;
 mod group_changes;
 mod group_chat;
 mod group_delivery;
