@@ -2,6 +2,7 @@
 //!
 //! This feature is the one to read first: every other has the same files.
 
+mod argon;
 pub mod auth;
 pub mod credentials;
 pub mod describe;

@@ -1,13 +1,11 @@
-//! Passwords: argon2id, off the async threads, a bounded number at a time; and the old backend's unsalted SHA-256.
+//! Passwords: argon2id, a bounded number at a time; and the old backend's unsalted SHA-256.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::Params;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 
+use super::argon::{self, Threads};
 use crate::config;
 use crate::error::{AppError, Result};
 
@@ -15,7 +13,7 @@ use crate::error::{AppError, Result};
 #[derive(Debug)]
 pub struct Passwords {
     params: Params,
-    slots: Arc<Semaphore>,
+    threads: Threads,
     /// A hash of nothing anyone knows: checked when the username is unknown, so that the time tells nothing.
     decoy: Mutex<Option<String>>,
 }
@@ -38,17 +36,15 @@ impl Passwords {
         let parallel = if config.parallel_max == 0 { cores } else { config.parallel_max };
         Ok(Self {
             params: Params::new(config.memory_kib, config.iterations, 1, None).map_err(AppError::internal)?,
-            slots: Arc::new(Semaphore::new(parallel)),
+            threads: Threads::new(parallel),
             decoy: Mutex::new(None),
         })
     }
 
     /// The hash to store, in PHC form.
     pub async fn hash(&self, password: &str) -> Result<String> {
-        let (argon2, password) = (self.argon2(), password.to_owned());
-        self.run(|| Ok(()), move || argon2.hash_password(password.as_bytes()).map(|hash| hash.to_string()))
-            .await?
-            .map_err(AppError::internal)
+        let (params, password) = (self.params.clone(), password.to_owned());
+        self.threads.run(|| Ok(()), move |memory| argon::hash(&params, password.as_bytes(), memory)).await?
     }
 
     /// Compares `password` with a stored hash of either scheme, if `admit` still agrees when its turn has come.
@@ -57,12 +53,9 @@ impl Passwords {
             admit()?;
             return Ok(if legacy(password) == stored { Verdict::RightButOld } else { Verdict::Wrong });
         }
-        let (argon2, password, stored) = (self.argon2(), password.to_owned(), stored.to_owned());
-        let right = self
-            .run(admit, move || {
-                PasswordHash::new(&stored).is_ok_and(|hash| argon2.verify_password(password.as_bytes(), &hash).is_ok())
-            })
-            .await?;
+        let (password, stored) = (password.to_owned(), stored.to_owned());
+        let check = move |memory: &mut argon::Memory| argon::verify(&stored, password.as_bytes(), memory);
+        let right = self.threads.run(admit, check).await?;
         Ok(if right { Verdict::Right } else { Verdict::Wrong })
     }
 
@@ -76,24 +69,6 @@ impl Passwords {
             self.decoy.lock().expect("no code panics while it holds this lock").get_or_insert(made).clone()
         };
         self.verify(password, &decoy, admit).await.map(|_| ())
-    }
-
-    fn argon2(&self) -> Argon2<'static> {
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone())
-    }
-
-    async fn run<T: Send + 'static>(
-        &self,
-        admit: impl FnOnce() -> Result<()>,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T> {
-        let slot = self.slots.clone().acquire_owned().await.map_err(AppError::internal)?;
-        admit()?;
-        let done = tokio::task::spawn_blocking(move || {
-            let _slot = slot;
-            work()
-        });
-        done.await.map_err(AppError::internal)
     }
 }
 

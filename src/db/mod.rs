@@ -9,6 +9,7 @@ pub(crate) mod macros;
 mod open;
 pub mod packed;
 pub mod sql;
+mod writer;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub(crate) use macros::{execute, execute_with, fetch_all, fetch_all_with, fetch_
 use prometheus::{Histogram, HistogramOpts, HistogramVec};
 use sqlx::pool::PoolConnection;
 use sqlx::{MySql, MySqlConnection, MySqlPool, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use writer::{WriteLock, WriteTx, Writer};
 
 use crate::error::{AppError, Result};
 use crate::metrics::SECONDS;
@@ -48,7 +50,7 @@ enum Pools {
         /// Connections that only read.
         readers: SqlitePool,
         /// The one connection that writes.
-        writer: SqlitePool,
+        writer: Writer,
     },
 }
 
@@ -114,8 +116,10 @@ pub enum Conn<'c> {
 pub enum Lent {
     /// Of the MySQL pool.
     MySql(PoolConnection<MySql>),
-    /// Of the SQLite readers, or the SQLite writer.
+    /// Of the SQLite readers.
     Sqlite(PoolConnection<Sqlite>),
+    /// The SQLite writer.
+    SqliteWriter(WriteLock),
 }
 
 /// A write transaction: rolled back unless [`Tx::commit`] is called.
@@ -123,7 +127,7 @@ pub enum Tx {
     /// Of the MySQL driver.
     MySql(Transaction<'static, MySql>),
     /// Of the SQLite driver, begun with the write lock taken.
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(WriteTx),
 }
 
 impl Engine {
@@ -151,7 +155,7 @@ impl Db {
         let _waiting = self.waits.transaction.start_timer();
         Ok(match &self.pools {
             Pools::MySql(pool) => Tx::MySql(pool.begin().await?),
-            Pools::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Sqlite { writer, .. } => Tx::Sqlite(writer.begin().await?),
         })
     }
 
@@ -160,7 +164,7 @@ impl Db {
         let _waiting = self.waits.write.start_timer();
         Ok(match &self.pools {
             Pools::MySql(pool) => Lent::MySql(pool.acquire().await?),
-            Pools::Sqlite { writer, .. } => Lent::Sqlite(writer.acquire().await?),
+            Pools::Sqlite { writer, .. } => Lent::SqliteWriter(writer.lock().await?),
         })
     }
 
@@ -182,7 +186,7 @@ impl Db {
         match &self.pools {
             Pools::MySql(pool) => vec![PoolState::of("mysql", pool)],
             Pools::Sqlite { readers, writer } => {
-                vec![PoolState::of("sqlite_readers", readers), PoolState::of("sqlite_writer", writer)]
+                vec![PoolState::of("sqlite_readers", readers), writer.state()]
             }
         }
     }
@@ -212,6 +216,7 @@ impl Lent {
         match self {
             Self::MySql(c) => Conn::MySql(c),
             Self::Sqlite(c) => Conn::Sqlite(c),
+            Self::SqliteWriter(c) => Conn::Sqlite(c.connection()),
         }
     }
 }
@@ -221,7 +226,7 @@ impl Tx {
     pub fn conn(&mut self) -> Conn<'_> {
         match self {
             Self::MySql(c) => Conn::MySql(c),
-            Self::Sqlite(c) => Conn::Sqlite(c),
+            Self::Sqlite(c) => Conn::Sqlite(c.connection()),
         }
     }
 

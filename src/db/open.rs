@@ -9,6 +9,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Executor, MySqlConnection};
 
+use super::writer::Writer;
 use super::{Db, Pools, Waits};
 use crate::config::Config;
 use crate::error::{AppError, Result};
@@ -46,7 +47,7 @@ impl Db {
     async fn migrate(&self) -> Result<()> {
         match &self.pools {
             Pools::MySql(pool) => MYSQL.run(pool).await,
-            Pools::Sqlite { writer, .. } => SQLITE.run(writer).await,
+            Pools::Sqlite { writer, .. } => SQLITE.run(writer.lock().await?.connection()).await,
         }
         .map_err(AppError::internal)
     }
@@ -64,14 +65,6 @@ async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<P
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))
         .statement_cache_capacity(STATEMENTS_MAX);
-    let pool = |size| {
-        SqlitePoolOptions::new()
-            .max_connections(size)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .acquire_timeout(Duration::from_millis(config.database.acquire_timeout_ms))
-    };
     // Checkpoints are rare, so that a page that changes often is copied into the file once and not after every thousandth
     // page of the log; the log is cut back to its bound afterwards.
     let writing = options
@@ -81,19 +74,15 @@ async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<P
         .pragma("cache_size", "-16384")
         // A multi-row insert keeps a journal of its own, which would spill into a temporary file on disk.
         .pragma("temp_store", "MEMORY");
-    // After some errors (a full disk, a failed read) SQLite takes the transaction back by itself. The driver's own rollback
-    // then fails, and it would refuse every later transaction on this connection.
-    let writer = pool(1).after_release(|connection, _| {
-        Box::pin(async move {
-            if connection.is_in_transaction() {
-                // The rollback of a dropped transaction may still be on its way to the connection's thread.
-                connection.ping().await?;
-            }
-            Ok(!connection.is_in_transaction())
-        })
-    });
-    let writer = writer.connect_with(writing).await?;
-    let readers = pool(SQLITE_READERS_MAX).connect_lazy_with(options.pragma("query_only", "ON"));
+    let patience = Duration::from_millis(config.database.acquire_timeout_ms);
+    let writer = Writer::open(writing, patience).await?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(SQLITE_READERS_MAX)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .acquire_timeout(patience)
+        .connect_lazy_with(options.pragma("query_only", "ON"));
     Ok(Pools::Sqlite { readers, writer })
 }
 
