@@ -49,7 +49,18 @@ macro_rules! section {
 
 section!(
     /// `[http]`
-    Http { body_bytes_max: usize, request_timeout_s: u64, idle_timeout_s: u64, connections_max: usize, trusted_proxies: Vec<IpAddr>, docs: bool }
+    Http {
+        body_bytes_max: usize,
+        bodies_bytes_max: usize,
+        request_timeout_s: u64,
+        header_timeout_s: u64,
+        stall_timeout_s: u64,
+        idle_timeout_s: u64,
+        connections_max: usize,
+        connections_per_address_max: usize,
+        trusted_proxies: Vec<IpAddr>,
+        docs: bool,
+    }
 );
 section!(
     /// `[operations]`
@@ -74,6 +85,7 @@ section!(
         visitor_repeats_per_hour: usize,
         login_failures_per_hour: usize,
         login_failures_per_address: usize,
+        registrations_per_address: usize,
     }
 );
 section!(
@@ -236,14 +248,18 @@ impl Config {
         let positive = [
             ("http.body_bytes_max", self.http.body_bytes_max as u64),
             ("http.request_timeout_s", self.http.request_timeout_s),
+            ("http.header_timeout_s", self.http.header_timeout_s),
+            ("http.stall_timeout_s", self.http.stall_timeout_s),
             ("http.idle_timeout_s", self.http.idle_timeout_s),
             ("http.connections_max", self.http.connections_max as u64),
+            ("http.connections_per_address_max", self.http.connections_per_address_max as u64),
             ("database.connections_max", u64::from(self.database.connections_max)),
             ("database.acquire_timeout_ms", self.database.acquire_timeout_ms),
             ("limits.visitor_calls_per_hour", self.limits.visitor_calls_per_hour as u64),
             ("limits.visitor_repeats_per_hour", self.limits.visitor_repeats_per_hour as u64),
             ("limits.login_failures_per_hour", self.limits.login_failures_per_hour as u64),
             ("limits.login_failures_per_address", self.limits.login_failures_per_address as u64),
+            ("limits.registrations_per_address", self.limits.registrations_per_address as u64),
             ("ws.heartbeat_s", self.ws.heartbeat_s),
             ("ws.pong_timeout_s", self.ws.pong_timeout_s),
             ("ws.stall_timeout_s", self.ws.stall_timeout_s),
@@ -255,6 +271,9 @@ impl Config {
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return bad(key, "must be 1 or more");
+        }
+        if self.http.bodies_bytes_max < self.http.body_bytes_max {
+            return bad("http.bodies_bytes_max", "must be http.body_bytes_max or more");
         }
         if self.ws.outbox_bytes_max < 65_536 {
             return bad("ws.outbox_bytes_max", "must be 65536 or more");

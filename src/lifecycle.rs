@@ -21,6 +21,7 @@ use crate::error::{AppError, Result};
 use crate::http::edge::{self, Bounds};
 use crate::http::meter::Meter;
 use crate::http::serve::Terms;
+use crate::http::slots::Places;
 use crate::hub::Hub;
 use crate::messages::{self, committer::Committer};
 use crate::metrics::Metrics;
@@ -122,7 +123,14 @@ async fn serve(listener: TcpListener, app: &Shared) {
         async move { edge::respond(routes, request, bounds, &meter).await }
     };
     let terms = Terms {
-        connections_max: http.connections_max,
+        places: Places {
+            all: http.connections_max,
+            by_network: http.connections_per_address_max,
+            exempt: http.trusted_proxies.clone(),
+            bodies_bytes: http.bodies_bytes_max,
+        },
+        head_timeout: Duration::from_secs(http.header_timeout_s),
+        stall: Duration::from_secs(http.stall_timeout_s),
         idle: Duration::from_secs(http.idle_timeout_s),
         bounds,
         counts: app.metrics.connections.clone(),

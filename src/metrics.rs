@@ -67,6 +67,8 @@ pub struct Connections {
     pub accepted: IntCounter,
     /// Failures to accept one: no open files are left, as a rule.
     pub failed: IntCounter,
+    /// Those of an address that has too many.
+    pub refused: IntCounter,
 }
 
 impl Connections {
@@ -80,6 +82,11 @@ impl Connections {
                 registry,
                 "qingniao_connections_failed_total",
                 "TCP connections that could not be accepted, as when no open files are left.",
+            ),
+            refused: counter(
+                registry,
+                "qingniao_connections_refused_total",
+                "TCP connections beyond http.connections_per_address_max.",
             ),
         }
     }
@@ -347,20 +354,22 @@ impl Uploads {
 /// Calls that a rate limit refused.
 #[derive(Debug)]
 pub struct Limited {
-    /// Wrong passwords at a login.
-    pub login: IntCounter,
+    /// Wrong passwords, at a login or for a new password.
+    pub password: IntCounter,
+    /// New accounts from one address.
+    pub registration: IntCounter,
     /// A device's visitor calls.
     pub visitor: IntCounter,
 }
 
 impl Limited {
     fn new(registry: &Registry) -> Self {
-        let [login, visitor] = counters(
+        let [password, registration, visitor] = counters(
             registry,
             ("qingniao_rate_limited_total", "Calls that a rate limit refused."),
-            ("limit", ["login", "visitor"]),
+            ("limit", ["password", "registration", "visitor"]),
         );
-        Self { login, visitor }
+        Self { password, registration, visitor }
     }
 }
 

@@ -59,6 +59,9 @@ impl Server {
         let mut command = vec![
             ("QINGNIAO_LISTEN".to_owned(), address.to_string()),
             ("QINGNIAO_OPERATIONS_ADDRESS".to_owned(), String::new()),
+            // All the people of a load come from one.
+            ("QINGNIAO_HTTP_CONNECTIONS_PER_ADDRESS_MAX".to_owned(), "50000".to_owned()),
+            ("QINGNIAO_LIMITS_REGISTRATIONS_PER_ADDRESS".to_owned(), "10000000".to_owned()),
             ("QINGNIAO_DATA_DIR".to_owned(), path("data")),
             ("QINGNIAO_PUBLIC_DIR".to_owned(), path("public")),
             ("QINGNIAO_JWT_SECRET".to_owned(), "load-program-secret-of-32-bytes-or-more".to_owned()),

@@ -160,11 +160,12 @@ impl Draft for PasswordChange {
 pub async fn set_password(
     State(app): State<Shared>,
     RegisteredUser(me): RegisteredUser,
+    ClientAddress(ip): ClientAddress,
     Payload(draft): Payload<PasswordChange>,
 ) -> Result<Response> {
     if draft.new != draft.again {
         return Err(AppError::refused("新密码与确认新密码不一致"));
     }
-    service::set_password(&app, &me, &draft.old, &draft.new).await?;
+    service::set_password(&app, &me, &draft.old, &draft.new, ip).await?;
     Ok(ok("修改密码成功"))
 }

@@ -41,6 +41,7 @@ pub struct State {
     faces: AtomicU64,
     failures: SlidingLimit<(String, IpAddr)>,
     failures_by_address: SlidingLimit<IpAddr>,
+    registrations: SlidingLimit<IpAddr>,
 }
 
 impl State {
@@ -52,6 +53,7 @@ impl State {
             faces: AtomicU64::default(),
             failures: SlidingLimit::new(limits.login_failures_per_hour, HOUR_MS),
             failures_by_address: SlidingLimit::new(limits.login_failures_per_address, HOUR_MS),
+            registrations: SlidingLimit::new(limits.registrations_per_address, HOUR_MS),
         }
     }
 
@@ -63,6 +65,15 @@ impl State {
 
 /// Makes a registered account and logs it in (contract: people §3, chapter 1).
 pub async fn register(app: &Shared, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
+    let limit = &app.accounts.registrations;
+    if !limit.take(ip, app.clock.now_ms()) {
+        app.metrics.limited.registration.inc();
+        return Err(TOO_MANY);
+    }
+    make_account(app, username, password, ip).await.inspect_err(|_| limit.give_back(&ip))
+}
+
+async fn make_account(app: &Shared, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
     let taken =
         store::find_account_by_username(&mut app.db.read().await?.conn(), &store::username_key(username)).await?;
     if taken.is_some() {
@@ -125,21 +136,38 @@ pub async fn login(app: &Shared, username: &str, password: &str, ip: IpAddr) -> 
     open_session(app, row.id, role, ip).await
 }
 
+/// A password that may be wrong, for a name and from an address.
+struct Guess<'a> {
+    app: &'a App,
+    key: (String, IpAddr),
+}
+
+impl Guess<'_> {
+    /// Refuses it if there were too many wrong ones.
+    fn admit(&self) -> Result<()> {
+        let (counts, now_ms) = (&self.app.accounts, self.app.clock.now_ms());
+        let used_up =
+            counts.failures.is_used_up(&self.key, now_ms) || counts.failures_by_address.is_used_up(&self.key.1, now_ms);
+        if used_up {
+            self.app.metrics.limited.password.inc();
+            return Err(TOO_MANY);
+        }
+        Ok(())
+    }
+
+    fn was_wrong(&self) {
+        let (counts, now_ms) = (&self.app.accounts, self.app.clock.now_ms());
+        counts.failures.take(self.key.clone(), now_ms);
+        counts.failures_by_address.take(self.key.1, now_ms);
+    }
+}
+
 /// The account behind the name, if the password is right. Wrong ones are counted when they are known to be wrong, so that
 /// a crowd behind one address may log in at once; the count is looked at again when the turn to hash has come, so that
 /// parallel guesses gain no more than there are turns.
 async fn check_password(app: &App, key: &str, password: &str, ip: IpAddr) -> Result<AccountRow> {
-    let (by_name, by_address) = (&app.accounts.failures, &app.accounts.failures_by_address);
-    let name_and_address = (key.to_owned(), ip);
-    let admit = || {
-        let now_ms = app.clock.now_ms();
-        let used_up = by_name.is_used_up(&name_and_address, now_ms) || by_address.is_used_up(&ip, now_ms);
-        if used_up {
-            app.metrics.limited.login.inc();
-            return Err(TOO_MANY);
-        }
-        Ok(())
-    };
+    let guess = Guess { app, key: (key.to_owned(), ip) };
+    let admit = || guess.admit();
     admit()?;
     let row = store::find_account_by_username(&mut app.db.read().await?.conn(), key).await?;
     let row = row.filter(|row| row.status == 1);
@@ -158,9 +186,7 @@ async fn check_password(app: &App, key: &str, password: &str, ip: IpAddr) -> Res
             Ok(row)
         }
         (row, _) => {
-            let now_ms = app.clock.now_ms();
-            by_name.take(name_and_address, now_ms);
-            by_address.take(ip, now_ms);
+            guess.was_wrong();
             Err(if row.is_some() { AppError::refused("账户或密码错误") } else { NO_ACCOUNT })
         }
     }
@@ -168,10 +194,14 @@ async fn check_password(app: &App, key: &str, password: &str, ip: IpAddr) -> Res
 
 /// Replaces the bearer's password; every other token ends, and the sockets of a user token that ended are closed
 /// (decision 30).
-pub async fn set_password(app: &Shared, me: &Bearer, old: &str, new: &str) -> Result<()> {
+pub async fn set_password(app: &Shared, me: &Bearer, old: &str, new: &str, ip: IpAddr) -> Result<()> {
     let row = store::find_account(&mut app.db.read().await?.conn(), me.user.id).await?;
     let row = row.ok_or_else(|| AppError::refused("用户不存在，无法修改密码"))?;
-    if app.passwords.verify(old, &row.password_hash, || Ok(())).await? == Verdict::Wrong {
+    // A stolen token must not be a way to try passwords that the login counts.
+    let guess = Guess { key: (store::username_key(&row.username), ip), app };
+    guess.admit()?;
+    if app.passwords.verify(old, &row.password_hash, || guess.admit()).await? == Verdict::Wrong {
+        guess.was_wrong();
         return Err(AppError::refused("原始密码错误，无法修改密码"));
     }
     let hash = app.passwords.hash(new).await?;

@@ -50,7 +50,7 @@ where
     let running = meter.begin(&path);
     let (request, rest) = if is_upload(&path) { hold(request) } else { (request, None) };
     let answered = async {
-        let request = match lift_token(request, bounds.body_bytes_max).await {
+        let request = match lift_token(request).await {
             Ok(request) => request,
             Err(refusal) => return refusal.into_response(),
         };
@@ -101,7 +101,7 @@ fn log_failure(id: u64, method: &Method, path: &str, status: StatusCode, cause: 
 
 /// Moves the field `token` of a JSON or form body to the header `token`, where a client sent it in neither header nor
 /// query (contract: messaging §0 "Auth").
-async fn lift_token(request: Request, bytes_max: usize) -> Result<Request> {
+async fn lift_token(request: Request) -> Result<Request> {
     let elsewhere = request.headers().get(&TOKEN).is_some_and(|token| !token.is_empty())
         || query_token(request.uri().query()).is_some()
         || !request.uri().path().starts_with("/api/chat/")
@@ -110,8 +110,7 @@ async fn lift_token(request: Request, bytes_max: usize) -> Result<Request> {
         return Ok(request);
     }
     let kind = content_type(request.headers());
-    let (mut parts, body) = request.into_parts();
-    let bytes = super::payload::read_body(body, bytes_max).await?;
+    let (mut parts, bytes) = super::payload::read_body(request).await?;
     let fields = parse_body(&kind, &bytes)?;
     if let Some(token) = fields.get("token").and_then(|token| HeaderValue::from_str(token.as_str()?).ok()) {
         parts.headers.insert(TOKEN.clone(), token);

@@ -8,8 +8,11 @@ pub mod envelope;
 pub mod fields;
 pub mod linger;
 pub mod meter;
+pub mod pace;
 pub mod payload;
 pub mod serve;
+pub mod slots;
+pub mod stream;
 
 pub use envelope::{Raw, bare, ok};
 pub use fields::{Draft, Fields};

@@ -8,13 +8,17 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::fields::{Draft, Fields};
 use super::serve::Origin;
-use crate::error::{AppError, Result};
+use crate::error::{AppError, BoxError, Result};
 
 /// Most members of a list in a form body, as the old parser's `arrayLimit`.
 const LIST_MAX: usize = 100;
+
+/// Bytes of each body that need no room of the others': no message is longer, as a rule.
+pub const BODY_BYTES_FREE: usize = 16 * 1024;
 
 /// Parameters of a body: JSON, urlencoded or the plain fields of a multipart form, whatever the client prefers.
 #[derive(Debug)]
@@ -60,23 +64,62 @@ async fn body_fields<S: Send + Sync>(request: Request, state: &S) -> Result<Map<
     if kind.starts_with("multipart/form-data") {
         return multipart_fields(request, state).await;
     }
-    let max = body_max(&request);
-    let bytes = read_body(request.into_body(), max).await?;
+    let (_, bytes) = read_body(request).await?;
     parse_body(&kind, &bytes)
 }
 
-/// The bound that the edge set.
-fn body_max(request: &Request) -> usize {
-    request.extensions().get::<Origin>().map_or(usize::MAX, |origin| origin.bounds.body_bytes_max)
+/// The head and the whole body, or the refusal of one that is too large or breaks off. Large ones share a bounded room while
+/// they come: whoever sends many slowly gets 503 in place of the server's memory.
+pub async fn read_body(request: Request) -> Result<(Parts, Bytes)> {
+    let (parts, body) = request.into_parts();
+    let origin = parts.extensions.get::<Origin>();
+    let mut body = Limited::new(body, origin.map_or(usize::MAX, |origin| origin.bounds.body_bytes_max));
+    let mut whole = Whole::default();
+    let mut room: Option<OwnedSemaphorePermit> = None;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|cause| unreadable(&cause))?.into_data() else { continue };
+        if let Some(origin) = origin.filter(|_| whole.len() + data.len() > BODY_BYTES_FREE) {
+            let more = origin.slot.room(data.len()).ok_or(AppError::busy())?;
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+        }
+        whole.push(data);
+    }
+    Ok((parts, whole.into_bytes()))
 }
 
-/// The whole body, or the refusal of one that is too large or breaks off.
-pub async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes> {
-    match Limited::new(body, bytes_max).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(cause) if cause.is::<LengthLimitError>() => Err(body_rejection(StatusCode::PAYLOAD_TOO_LARGE)),
-        Err(_) => Err(malformed()),
+/// A body as it comes. That of a message comes in one piece and is not copied.
+#[derive(Default)]
+struct Whole {
+    first: Bytes,
+    all: Vec<u8>,
+}
+
+impl Whole {
+    fn len(&self) -> usize {
+        self.first.len() + self.all.len()
     }
+
+    fn push(&mut self, data: Bytes) {
+        if self.len() == 0 {
+            self.first = data;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&data);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.into() }
+    }
+}
+
+fn unreadable(cause: &BoxError) -> AppError {
+    if cause.is::<LengthLimitError>() { body_rejection(StatusCode::PAYLOAD_TOO_LARGE) } else { malformed() }
 }
 
 /// Reads the fields of a whole body; a type that is neither JSON nor a form holds none, as in the old parser.
@@ -111,10 +154,8 @@ fn body_rejection(status: StatusCode) -> AppError {
 }
 
 async fn multipart_fields<S: Send + Sync>(request: Request<Body>, state: &S) -> Result<Map<String, Value>> {
-    let max = body_max(&request);
-    let (parts, body) = request.into_parts();
     // Read whole first: the form's parser would report a body that is too large as one that is malformed.
-    let bytes = read_body(body, max).await?;
+    let (parts, bytes) = read_body(request).await?;
     let mut request = Request::from_parts(parts, Body::from(bytes));
     // axum's own bound is two mebibytes, whatever ours is.
     DefaultBodyLimit::disable().apply(&mut request);

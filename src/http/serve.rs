@@ -1,4 +1,4 @@
-//! The accept loop: HTTP/1.1 with upgrades, timeouts on headers and idle connections, a bound on open connections.
+//! The accept loop: HTTP/1.1 with upgrades, timeouts on heads, replies and idle connections, bounds on open connections.
 //!
 //! `axum::serve` hides hyper's timeouts, and an idle keep-alive connection would stay for ever.
 
@@ -13,20 +13,28 @@ use axum::http::HeaderMap;
 use axum::http::uri::Authority;
 use axum::response::Response;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::edge::Bounds;
+use super::slots::{Places, Slot, Slots};
+use super::stream::Guarded;
 use crate::metrics::Connections;
 
 /// hyper's read buffer a connection; headers beyond it are refused.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// After a failed accept (no file descriptors left) the loop rests, so that it does not spin.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
+
+/// The answer to a connection too many of one address.
+const TOO_MANY: &str = concat!(
+    "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json; charset=utf-8\r\naccess-control-allow-origin: *\r\n",
+    "content-length: 54\r\nconnection: close\r\n\r\n{\"msg\":\"fail\",\"data\":\"服务繁忙，请稍后再试\"}"
+);
 
 /// The connection that a request came by, and the bounds that it is served within; carried by each request.
 #[derive(Clone, Debug)]
@@ -39,33 +47,17 @@ pub struct Origin {
     pub bounds: Bounds,
 }
 
-/// A place among the open connections.
-#[derive(Debug)]
-pub struct Slot {
-    _permit: OwnedSemaphorePermit,
-    counts: Connections,
-}
-
-impl Slot {
-    fn new(permit: OwnedSemaphorePermit, counts: Connections) -> Self {
-        counts.open.inc();
-        Self { _permit: permit, counts }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.counts.open.dec();
-    }
-}
-
 /// How connections are served.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// Most open connections; further ones wait.
-    pub connections_max: usize,
-    /// How long a connection may be without a whole head of a request.
+    /// How many of them.
+    pub places: Places,
+    /// How long a connection may be idle.
     pub idle: Duration,
+    /// How long a head may take from its first byte.
+    pub head_timeout: Duration,
+    /// How long a client may take nothing of its reply.
+    pub stall: Duration,
     /// Bounds of every request.
     pub bounds: Bounds,
     /// Where connections are counted.
@@ -80,11 +72,11 @@ where
     A: Fn(Request) -> F + Clone + Send + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    let slots = Arc::new(Semaphore::new(terms.connections_max));
+    let slots = Slots::new(terms.places.clone(), terms.counts.clone());
     loop {
-        let permit = tokio::select! {
+        let place = tokio::select! {
             () = stop.cancelled() => break,
-            permit = slots.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
+            place = slots.free() => place,
         };
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -100,16 +92,24 @@ where
             }
         };
         terms.counts.accepted.inc();
+        let Some(slot) = slots.take(place, peer.ip()) else {
+            // As far as the network takes it at once: nobody who has too many connections is waited for.
+            let _ = stream.try_write(TOO_MANY.as_bytes());
+            continue;
+        };
         if let Err(cause) = stream.set_nodelay(true) {
             debug!(%cause, "a connection ended before it was served");
             continue;
         }
-        let origin = Origin { peer, slot: Arc::new(Slot::new(permit, terms.counts.clone())), bounds: terms.bounds };
-        tasks.spawn(connection(stream, origin, answer.clone(), terms.idle, stop.clone()));
+        let origin = Origin { peer, slot: Arc::new(slot), bounds: terms.bounds };
+        let (stream, head_timer) = Guarded::new(stream, terms.stall, terms.head_timeout);
+        let mut http = Builder::new();
+        http.timer(head_timer).header_read_timeout(terms.idle).max_buf_size(HEAD_BYTES_MAX);
+        tasks.spawn(connection(stream, http, origin, answer.clone(), stop.clone()));
     }
 }
 
-async fn connection<A, F>(stream: TcpStream, origin: Origin, answer: A, idle: Duration, stop: CancellationToken)
+async fn connection<A, F>(stream: Guarded, http: Builder, origin: Origin, answer: A, stop: CancellationToken)
 where
     A: Fn(Request) -> F + Clone + Send + 'static,
     F: Future<Output = Response> + Send + 'static,
@@ -121,14 +121,7 @@ where
         let answered = answer(request);
         async move { Ok::<_, Infallible>(answered.await) }
     });
-    let mut connection = std::pin::pin!(
-        hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(idle)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), answer)
-            .with_upgrades()
-    );
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), answer).with_upgrades());
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
@@ -199,6 +192,13 @@ mod tests {
         assert_eq!(of(&[("host", "a@b")], &[]), None);
         assert_eq!(of(&[("host", "a/b")], &[]), None);
         assert_eq!(of(&[], &[]), None);
+    }
+
+    #[test]
+    fn the_answer_to_one_too_many_is_whole() {
+        let (head, body) = TOO_MANY.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
+        assert_eq!(body, format!(r#"{{"msg":"fail","data":"{}"}}"#, crate::error::AppError::busy()));
     }
 
     #[test]

@@ -14,13 +14,14 @@ use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use futures_util::Stream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::kinds::{self, FileType, Kind};
 use crate::app::App;
 use crate::blobs::Spooled;
 use crate::config;
 use crate::error::{AppError, Result};
+use crate::http::pace::Pace;
 use crate::http::payload::{content_type, malformed};
 
 /// Most bytes of a body that are not the file: text fields and the headers of parts.
@@ -62,9 +63,10 @@ pub async fn receive(app: &App, request: Request, field: Option<&str>) -> Result
     let mut request = request.map(|body| Body::from_stream(Metered::new(body, metered)));
     DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| malformed())?;
-    let stall = Duration::from_secs(limits.stall_timeout_s);
+    // All that comes before the file is small.
+    let file_due = Instant::now() + Duration::from_secs(limits.stall_timeout_s);
     loop {
-        let part = timeout(stall, form.next_field())
+        let part = timeout_at(file_due, form.next_field())
             .await
             .map_err(|_| STALLED)?
             .map_err(|cause| broken(&cause))?
@@ -89,7 +91,11 @@ async fn spool(app: &App, mut part: Field<'_>, claimed: &FileType) -> Result<Upl
     let mut spool = app.blobs.disk.spool().await.map_err(AppError::internal)?;
     let mut bytes_max = largest(limits);
     let mut known = false;
-    while let Some(chunk) = timeout(stall, part.chunk()).await.map_err(|_| STALLED)?.map_err(|cause| broken(&cause))? {
+    let mut pace = Pace::new(stall, Instant::now());
+    while let Some(chunk) =
+        timeout_at(pace.due(), part.chunk()).await.map_err(|_| STALLED)?.map_err(|cause| broken(&cause))?
+    {
+        pace.moved(chunk.len(), Instant::now());
         spool.write(&chunk).await.map_err(AppError::internal)?;
         if let (false, Some(head)) = (known, spool.head()) {
             bytes_max = kinds::of_content(head, claimed).kind.bytes_max(limits);

@@ -26,12 +26,15 @@ use crate::app::Shared;
 use crate::error::{AppError, Result};
 use crate::http::edge::Bounds;
 use crate::http::serve::{Terms, serve};
+use crate::http::slots::Places;
 use crate::metrics::Connections;
 
 /// Open connections: a few tools that ask now and then.
 const CONNECTIONS_MAX: usize = 64;
 /// How long a connection may be without a request.
 const IDLE_MAX: Duration = Duration::from_mins(2);
+/// How long a head may take to come, and how long nothing of a reply may be taken.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the store may take to show that it answers.
 const STORE_MAX: Duration = Duration::from_secs(1);
 /// Bytes of a body that nobody sends.
@@ -60,8 +63,15 @@ impl Operations {
             }
         };
         let terms = Terms {
-            connections_max: CONNECTIONS_MAX,
+            places: Places {
+                all: CONNECTIONS_MAX,
+                by_network: CONNECTIONS_MAX,
+                exempt: Vec::new(),
+                bodies_bytes: BODY_BYTES_MAX,
+            },
             idle: IDLE_MAX,
+            head_timeout: PATIENCE,
+            stall: PATIENCE,
             bounds: Bounds { body_bytes_max: BODY_BYTES_MAX, request_timeout: IDLE_MAX },
             // These connections are not the chat's.
             counts: Connections::new(&Registry::new()),

@@ -11,6 +11,7 @@ use axum::response::Response;
 use qingniao::gateway::wire::{self, Wire};
 use qingniao::http::edge::Bounds;
 use qingniao::http::serve::{Terms, serve};
+use qingniao::http::slots::Places;
 use qingniao::hub::Frame;
 use qingniao::metrics::Metrics;
 use serde_json::{Map, Value, json};
@@ -59,7 +60,8 @@ async fn echo_server(sockets: TaskTracker, stop: CancellationToken) -> SocketAdd
     let address = listener.local_addr().unwrap();
     let bounds = Bounds { body_bytes_max: 0, request_timeout: PATIENCE };
     let counts = Metrics::default().connections;
-    let terms = Terms { connections_max: 100, idle: PATIENCE, bounds, counts };
+    let places = Places { all: 100, by_network: 100, exempt: Vec::new(), bodies_bytes: 0 };
+    let terms = Terms { places, idle: PATIENCE, head_timeout: PATIENCE, stall: PATIENCE, bounds, counts };
     sockets.clone().spawn(async move {
         let own = sockets.clone();
         let answer = move |request| std::future::ready(echo_at(request, &own));

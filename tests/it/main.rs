@@ -27,6 +27,8 @@ mod group_delivery;
 mod group_join;
 mod groups;
 mod harness;
+mod hostile;
+mod limits;
 mod many_groups;
 mod operations;
 mod oss;

@@ -434,9 +434,11 @@ async fn refusals_by_rate_limits_are_counted() {
     let before = server.scrape().await;
     let wrong = json!({ "username": alice.username, "password": "not the one" });
     server.post("/api/loginChat", wrong.clone()).await.refused(400, "账户或密码错误");
-    assert!(server.scrape().await.since(&before, "qingniao_rate_limited_total{limit=\"login\"}").abs() < f64::EPSILON);
+    assert!(
+        server.scrape().await.since(&before, "qingniao_rate_limited_total{limit=\"password\"}").abs() < f64::EPSILON
+    );
     server.post("/api/loginChat", wrong).await.refused(400, "请求过于频繁，请1个小时后再试");
-    grown(&server, &before, &[("qingniao_rate_limited_total{limit=\"login\"}", 1.0)]).await;
+    grown(&server, &before, &[("qingniao_rate_limited_total{limit=\"password\"}", 1.0)]).await;
     let device = crate::support::device_id();
     for name in ["one", "two"] {
         let registration = json!({ "username": unique(name), "password": PASSWORD });

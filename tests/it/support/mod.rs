@@ -34,6 +34,8 @@ pub use socket::{Event, Socket, is_greeting, text_of};
 
 /// How long anything that must happen may take.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+/// The answer of a server that cannot take more, or whose store is away.
+pub const BUSY: &str = "服务繁忙，请稍后再试";
 /// How long a test listens before it believes that nothing comes.
 pub const SILENCE: Duration = Duration::from_millis(250);
 

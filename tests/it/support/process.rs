@@ -39,7 +39,8 @@ pub fn command_of(binary: &Path, folder: &Path) -> Command {
         command.env_remove(name);
     }
     command.env_remove("DATABASE_URL").env_remove("RUST_LOG").current_dir(folder);
-    command.env("QINGNIAO_OPERATIONS_ADDRESS", "");
+    command.env("QINGNIAO_OPERATIONS_ADDRESS", "").env("QINGNIAO_HTTP_CONNECTIONS_PER_ADDRESS_MAX", "50000");
+    command.env("QINGNIAO_LIMITS_REGISTRATIONS_PER_ADDRESS", "1000000");
     command.env("QINGNIAO_PASSWORDS_MEMORY_KIB", "8").env("QINGNIAO_PASSWORDS_ITERATIONS", "1");
     command
 }

@@ -63,6 +63,9 @@ impl TestServer {
         let mut config = Config::defaults();
         config.listen = "127.0.0.1:0".parse().unwrap();
         config.data_dir = dir.path().join("data");
+        // All the people of a test come from one.
+        config.http.connections_per_address_max = config.http.connections_max;
+        config.limits.registrations_per_address = usize::MAX;
         // Those whom it concerns take a free port.
         config.operations.address = String::new();
         config.public_dir = dir.path().join("public");
