@@ -9,6 +9,7 @@ mod friends;
 mod grouplists;
 mod growth;
 mod herd;
+mod hostile;
 mod idle;
 mod logins;
 mod media;
@@ -47,6 +48,7 @@ enum Job {
     Drain,
     Logins,
     Herd,
+    Hostile,
     Growth,
     Start,
     Friends { count: usize },
@@ -86,6 +88,7 @@ pub const ROWS: &[Row] = &[
     Row::new(CHAT, "drain", "offline drain of 10,000 messages", Job::Drain),
     Row::new(SERVER, "logins", "login storm (argon2id) beside chat", Job::Logins),
     Row::new(SERVER, "herd", "5,000 sockets and chatGetmessageOffLine at once, after kill -9", Job::Herd),
+    Row::new(SERVER, "hostile", "slow and flooding clients beside chat", Job::Hostile),
     Row::new(SERVER, "growth", "chat beside 1,000,000 messages, 100,000 users, 10,000 groups", Job::Growth),
     Row::new(SERVER, "start", "start with an existing database; idle memory; size", Job::Start),
     Row::new(PEOPLE, "friends-1000", "friend list of 1,000", Job::Friends { count: 1000 }),
@@ -136,6 +139,7 @@ impl Row {
             Job::Drain => drain::run(setting).await,
             Job::Logins => logins::run(setting).await,
             Job::Herd => herd::run(setting).await,
+            Job::Hostile => hostile::run(setting).await,
             Job::Growth => growth::run(setting).await,
             Job::Start => start::run(setting).await,
             Job::Friends { count } => friends::run(setting, count).await,
