@@ -38,7 +38,7 @@ pub fn routes() -> Vec<Route> {
         Route::post("/api/chat/setPassword", "修改密码 (change my password)", handlers::set_password)
             .note("The token that made the change stays, all others of the account end.")
             .says(&["修改密码成功"])
-            .refuses(&["新密码与确认新密码不一致", "原始密码错误，无法修改密码", "用户不存在，无法修改密码"]),
+            .refuses(&["新密码与确认新密码不一致", "原始密码错误，无法修改密码", "用户不存在，无法修改密码", TOO_MANY]),
     ]
 }
 
