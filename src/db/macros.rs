@@ -18,7 +18,9 @@ macro_rules! execute_with {
                 #[allow(unused_mut, reason = "only blocks that loop assign to it")]
                 let mut $q = sqlx::query::<sqlx::MySql>($sql);
                 let bound = $bind;
-                bound.execute(&mut **c).await.map($crate::db::Done::from)
+                let done = bound.execute(c.start()).await.map($crate::db::Done::from);
+                c.ended();
+                done
             }
             $crate::db::Conn::Sqlite(c) => {
                 #[allow(unused_mut, reason = "only blocks that loop assign to it")]
@@ -39,7 +41,9 @@ macro_rules! fetch {
                 #[allow(unused_mut, reason = "only blocks that loop assign to it")]
                 let mut $q = sqlx::query_as::<sqlx::MySql, $row>($sql);
                 let bound = $bind;
-                bound.$method(&mut **c).await
+                let done = bound.$method(c.start()).await;
+                c.ended();
+                done
             }
             $crate::db::Conn::Sqlite(c) => {
                 #[allow(unused_mut, reason = "only blocks that loop assign to it")]

@@ -5,6 +5,7 @@
 
 pub mod dialect;
 mod error;
+mod lease;
 pub(crate) mod macros;
 mod open;
 pub mod packed;
@@ -14,10 +15,11 @@ mod writer;
 use std::time::Duration;
 
 pub use error::{is_deadlock, is_unique_violation};
+use lease::{Lease, LeaseTx};
 pub(crate) use macros::{execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional};
 use prometheus::{Histogram, HistogramOpts, HistogramVec};
 use sqlx::pool::PoolConnection;
-use sqlx::{MySql, MySqlConnection, MySqlPool, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{MySqlPool, Sqlite, SqliteConnection, SqlitePool};
 use writer::{WriteLock, WriteTx, Writer};
 
 use crate::error::{AppError, Result};
@@ -107,7 +109,7 @@ pub enum Engine {
 /// A connection lent to store functions, in or out of a transaction.
 pub enum Conn<'c> {
     /// A connection of the MySQL driver.
-    MySql(&'c mut MySqlConnection),
+    MySql(&'c mut Lease),
     /// A connection of the SQLite driver.
     Sqlite(&'c mut SqliteConnection),
 }
@@ -115,7 +117,7 @@ pub enum Conn<'c> {
 /// A pooled connection without a transaction.
 pub enum Lent {
     /// Of the MySQL pool.
-    MySql(PoolConnection<MySql>),
+    MySql(Lease),
     /// Of the SQLite readers.
     Sqlite(PoolConnection<Sqlite>),
     /// The SQLite writer.
@@ -125,7 +127,7 @@ pub enum Lent {
 /// A write transaction: rolled back unless [`Tx::commit`] is called.
 pub enum Tx {
     /// Of the MySQL driver.
-    MySql(Transaction<'static, MySql>),
+    MySql(LeaseTx),
     /// Of the SQLite driver, begun with the write lock taken.
     Sqlite(WriteTx),
 }
@@ -145,7 +147,7 @@ impl Db {
     pub async fn read(&self) -> Result<Lent> {
         let _waiting = self.waits.read.start_timer();
         Ok(match &self.pools {
-            Pools::MySql(pool) => Lent::MySql(pool.acquire().await?),
+            Pools::MySql(pool) => Lent::MySql(Lease::take(pool).await?),
             Pools::Sqlite { readers, .. } => Lent::Sqlite(readers.acquire().await?),
         })
     }
@@ -154,7 +156,7 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx> {
         let _waiting = self.waits.transaction.start_timer();
         Ok(match &self.pools {
-            Pools::MySql(pool) => Tx::MySql(pool.begin().await?),
+            Pools::MySql(pool) => Tx::MySql(LeaseTx::begin(pool).await?),
             Pools::Sqlite { writer, .. } => Tx::Sqlite(writer.begin().await?),
         })
     }
@@ -163,7 +165,7 @@ impl Db {
     pub async fn write_one(&self) -> Result<Lent> {
         let _waiting = self.waits.write.start_timer();
         Ok(match &self.pools {
-            Pools::MySql(pool) => Lent::MySql(pool.acquire().await?),
+            Pools::MySql(pool) => Lent::MySql(Lease::take(pool).await?),
             Pools::Sqlite { writer, .. } => Lent::SqliteWriter(writer.lock().await?),
         })
     }
@@ -225,7 +227,7 @@ impl Tx {
     /// The connection, as store functions take it.
     pub fn conn(&mut self) -> Conn<'_> {
         match self {
-            Self::MySql(c) => Conn::MySql(c),
+            Self::MySql(c) => Conn::MySql(c.lease()),
             Self::Sqlite(c) => Conn::Sqlite(c.connection()),
         }
     }

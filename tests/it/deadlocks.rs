@@ -8,7 +8,7 @@ use crate::support::{TestServer, mysql_url};
 async fn touch(tx: &mut Tx, user: i64) -> Result<(), AppError> {
     let Conn::MySql(conn) = tx.conn() else { panic!("the test is for MySQL") };
     let touched = sqlx::query("UPDATE users SET updated_at = updated_at + 1 WHERE id = ?");
-    touched.bind(user).execute(conn).await.map(drop).map_err(AppError::from)
+    touched.bind(user).execute(conn.start()).await.map(drop).map_err(AppError::from)
 }
 
 #[tokio::test]

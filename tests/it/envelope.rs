@@ -300,7 +300,7 @@ async fn lock(server: &TestServer, user: i64) -> qingniao::db::Tx {
     let mut tx = server.app.db.begin().await.unwrap();
     let statement = "UPDATE users SET sort_order = sort_order + 1 WHERE id = ?";
     match tx.conn() {
-        qingniao::db::Conn::MySql(c) => drop(sqlx::query(statement).bind(user).execute(c).await.unwrap()),
+        qingniao::db::Conn::MySql(c) => drop(sqlx::query(statement).bind(user).execute(c.start()).await.unwrap()),
         qingniao::db::Conn::Sqlite(c) => drop(sqlx::query(statement).bind(user).execute(c).await.unwrap()),
     }
     tx

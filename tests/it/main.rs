@@ -26,6 +26,7 @@ mod group_chat;
 mod group_delivery;
 mod group_join;
 mod groups;
+mod half_way;
 mod harness;
 mod hostile;
 mod limits;

@@ -52,7 +52,7 @@ async fn every_statement_finds_its_rows_by_an_index() {
     let db = Db::open(&config).await.unwrap();
     let mut lent = db.begin().await.unwrap();
     if let Conn::MySql(conn) = lent.conn() {
-        filling::fill(conn).await;
+        filling::fill(conn.start()).await;
     }
     lent.commit().await.unwrap();
     let ran = story::told(folder.path(), &config, &db).await;
@@ -105,10 +105,10 @@ async fn explain(db: &Db, statement: &Statement, text: &str) -> Vec<Finding> {
         }
         Conn::MySql(conn) => {
             let text = values::filled(&statement.name, text);
-            let plan = mysql::plan(conn, &text).await;
+            let plan = mysql::plan(conn.start(), &text).await;
             whats.extend(plan.iter().filter_map(|step| mysql::fault(step)).map(str::to_owned));
             if !text.starts_with("INSERT") {
-                whats.extend(mysql::excess(conn, &text).await);
+                whats.extend(mysql::excess(conn.start(), &text).await);
             }
             plan
         }

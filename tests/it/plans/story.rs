@@ -51,7 +51,7 @@ impl Stage<'_> {
         let mut tx = self.db.begin().await.unwrap();
         let statement = sqlx::AssertSqlSafe(statement);
         match tx.conn() {
-            Conn::MySql(c) => sqlx::raw_sql(statement).execute(c).await.map(drop).unwrap(),
+            Conn::MySql(c) => sqlx::raw_sql(statement).execute(c.start()).await.map(drop).unwrap(),
             Conn::Sqlite(c) => sqlx::raw_sql(statement).execute(c).await.map(drop).unwrap(),
         }
         tx.commit().await.unwrap();
@@ -163,7 +163,7 @@ impl Stage<'_> {
         let sql = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
         let mut reader = self.db.read().await.unwrap();
         match reader.conn() {
-            Conn::MySql(c) => sqlx::query_scalar(sql).fetch_one(c).await.unwrap(),
+            Conn::MySql(c) => sqlx::query_scalar(sql).fetch_one(c.start()).await.unwrap(),
             Conn::Sqlite(c) => sqlx::query_scalar(sql).fetch_one(c).await.unwrap(),
         }
     }

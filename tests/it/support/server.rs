@@ -97,7 +97,7 @@ impl TestServer {
         let mut tx = self.app.db.begin().await.unwrap();
         let rows = match tx.conn() {
             Conn::MySql(c) => {
-                bound(sqlx::query::<sqlx::MySql>(statement), binds).execute(c).await.unwrap().rows_affected()
+                bound(sqlx::query::<sqlx::MySql>(statement), binds).execute(c.start()).await.unwrap().rows_affected()
             }
             Conn::Sqlite(c) => {
                 bound(sqlx::query::<sqlx::Sqlite>(statement), binds).execute(c).await.unwrap().rows_affected()
@@ -118,7 +118,7 @@ impl TestServer {
     pub async fn sql_text(&self, statement: &'static str, bind: i64) -> String {
         let mut reader = self.app.db.read().await.unwrap();
         match reader.conn() {
-            Conn::MySql(c) => sqlx::query_scalar(statement).bind(bind).fetch_one(c).await.unwrap(),
+            Conn::MySql(c) => sqlx::query_scalar(statement).bind(bind).fetch_one(c.start()).await.unwrap(),
             Conn::Sqlite(c) => sqlx::query_scalar(statement).bind(bind).fetch_one(c).await.unwrap(),
         }
     }
