@@ -63,9 +63,9 @@ fn output(
     salt: &[u8],
     memory: &mut Memory,
 ) -> argon2::Result<Output> {
-    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
-    let length = params.output_len().unwrap_or(output.len()).min(output.len());
-    let output = &mut output[..length];
+    let mut output = [0; Output::MAX_LENGTH];
+    let length = params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    let output = output.get_mut(..length).ok_or(argon2::Error::OutputTooLong)?;
     let argon2 = Argon2::new(Algorithm::Argon2id, version, params.clone());
     argon2.hash_password_into_with_memory(password, salt, output, memory.blocks(params.block_count()))?;
     Output::new(output).map_err(|_| argon2::Error::OutputTooLong)
@@ -129,6 +129,22 @@ mod tests {
         let mut memory = Memory::default();
         assert!(verify(known, b"password", &mut memory));
         assert!(!verify(known, b"Password", &mut memory));
+    }
+
+    #[test]
+    fn a_hash_longer_than_ours_verifies() {
+        let (params, salt) = (Params::new(8, 1, 1, Some(64)).unwrap(), Salt::generate());
+        let mut expected = [0; 64];
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+        argon2.hash_password_into(b"secret", &salt, &mut expected).unwrap();
+        let stored = PasswordHash {
+            algorithm: ARGON2ID_IDENT,
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(&params).unwrap(),
+            salt: Some(salt),
+            hash: Some(Output::new(&expected).unwrap()),
+        };
+        assert!(verify(&stored.to_string(), b"secret", &mut Memory::default()));
     }
 
     #[test]
