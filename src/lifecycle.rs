@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::Request;
+use axum::http::Method;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -117,10 +119,16 @@ async fn serve(listener: TcpListener, app: &Shared) {
         Bounds { body_bytes_max: http.body_bytes_max, request_timeout: Duration::from_secs(http.request_timeout_s) };
     let table = router::table();
     let meter = Arc::new(Meter::new(app.metrics.registry(), table.templates()));
-    let routes = router::service(table.router(app.clone()));
-    let answer = move |request| {
-        let (routes, meter) = (routes.clone(), meter.clone());
-        async move { edge::respond(routes, request, bounds, &meter).await }
+    let routes = table.router(app.clone());
+    let (preflights, routes) = (router::preflights(routes.clone()), router::service(routes));
+    let answer = move |request: Request| {
+        let (preflights, routes, meter) = (preflights.clone(), routes.clone(), meter.clone());
+        async move {
+            if request.method() == Method::OPTIONS {
+                return Box::pin(edge::respond(preflights, request, bounds, &meter)).await;
+            }
+            edge::respond(routes, request, bounds, &meter).await
+        }
     };
     let terms = Terms {
         places: Places {

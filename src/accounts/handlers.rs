@@ -67,6 +67,7 @@ pub async fn userinfo(State(app): State<Shared>, Params(PublicId(uuid)): Params<
     let found = service::find_public(&app, &uuid).await?;
     Ok(ok(found.map(|(user, userinfo)| {
         let User { id, uuid, username, nickname, avatar, role, userset, .. } = user;
+        let userset = userset.text().to_owned();
         UserInfo { id, uuid, username, nickname, avatar, role, userset, userinfo }
     })))
 }

@@ -14,6 +14,8 @@ pub mod service;
 mod sessions;
 mod store;
 pub mod tokens;
+mod userset;
 
 pub use model::{Role, User};
 pub use service::State;
+pub use userset::SendCount;

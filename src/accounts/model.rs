@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::userset::Userset;
 use crate::clock;
 use crate::ids::UserId;
 
@@ -46,8 +47,9 @@ pub struct User {
     pub role: String,
     /// 1 normal, 0 disabled, 2 locked (cannot log in, but a live token still works).
     pub status: i64,
-    /// The person's chat settings, JSON text or "".
-    pub userset: String,
+    /// The person's chat settings.
+    #[sqlx(try_from = "String")]
+    pub userset: Userset,
     /// 0 anyone may add me as a friend, 1 I approve.
     pub invite_confirm: i64,
 }

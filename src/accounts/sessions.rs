@@ -11,6 +11,7 @@ use super::store;
 use super::tokens::Claims;
 use crate::app::{App, Shared};
 use crate::clock::{DAY_MS, MINUTE_MS};
+use crate::db::Conn;
 use crate::error::{AppError, Result};
 use crate::ids::{self, UserId};
 use crate::metrics::Fill;
@@ -50,8 +51,29 @@ impl Known {
 #[derive(Debug)]
 struct Entry {
     user: Arc<User>,
-    sessions: Vec<SessionRow>,
+    /// Exactly as many as there are, since each connected person has an entry.
+    live: Box<[Live]>,
     loaded_at: i64,
+}
+
+/// A live token.
+#[derive(Debug)]
+struct Live {
+    role: Role,
+    token_id: Box<str>,
+    expires_at: i64,
+}
+
+impl Live {
+    /// `None` for a role that this server does not issue.
+    fn of(row: SessionRow) -> Option<Self> {
+        let role = [Role::User, Role::Visitor].into_iter().find(|role| role.as_str() == row.role)?;
+        Some(Self { role, token_id: row.token_id.into(), expires_at: row.expires_at })
+    }
+
+    fn is(&self, claims: &Claims, now_ms: i64) -> bool {
+        self.role == claims.role && *self.token_id == *claims.jti && self.expires_at > now_ms
+    }
 }
 
 /// How much memory a cached user takes.
@@ -61,7 +83,7 @@ struct ByBytes;
 impl Weighter<UserId, Arc<Entry>> for ByBytes {
     fn weight(&self, _: &UserId, entry: &Arc<Entry>) -> u64 {
         let User { nickname, avatar, userset, .. } = entry.user.as_ref();
-        (CACHED_USER_BYTES + nickname.len() + avatar.len() + userset.len()) as u64
+        (CACHED_USER_BYTES + nickname.len() + avatar.len() + userset.text().len()) as u64
     }
 }
 
@@ -192,15 +214,13 @@ pub async fn logout(app: &Shared, user: UserId) -> Result<()> {
 pub async fn authenticate(app: &App, token: &str) -> Result<Result<Bearer, Rejection>> {
     let now_ms = app.clock.now_ms();
     let Some(claims) = app.tokens.verify(token, now_ms) else { return Ok(Err(Rejection::Token)) };
-    let is_live = |session: &SessionRow| {
-        session.role == claims.role.as_str() && session.token_id == claims.jti && session.expires_at > now_ms
-    };
+    let is_live = |live: &[Live]| live.iter().any(|live| live.is(&claims, now_ms));
     let Some(known) = known(app, claims.id).await? else {
         // With the token gone as well, the store was emptied: the client must hear the one text from which it recovers.
-        let sessions = store::list_sessions(&mut app.db.read().await?.conn(), claims.id).await?;
-        return Ok(Err(if sessions.iter().any(is_live) { Rejection::Missing } else { Rejection::Token }));
+        let live = Box::pin(async { list_live(&mut app.db.read().await?.conn(), claims.id).await }).await?;
+        return Ok(Err(if is_live(&live) { Rejection::Missing } else { Rejection::Token }));
     };
-    if !known.sessions.iter().any(is_live) {
+    if !is_live(&known.live) {
         return Ok(Err(Rejection::Token));
     }
     if known.user.status == 0 {
@@ -226,13 +246,22 @@ async fn known(app: &App, id: UserId) -> Result<Option<Arc<Entry>>> {
         Err(guard) => guard,
     };
     app.metrics.loads.users.inc();
-    let mut reader = app.db.read().await?;
-    let Some(user) = store::find_user(&mut reader.conn(), id).await? else { return Ok(None) };
-    let sessions = store::list_sessions(&mut reader.conn(), id).await?;
-    let known = Arc::new(Entry { user: Arc::new(user), sessions, loaded_at: now_ms });
+    // Boxed, as everything large that a message seldom needs: each request would be made with room for it.
+    let Some(known) = Box::pin(load(app, id, now_ms)).await? else { return Ok(None) };
     // An error means that the row changed meanwhile: this request may still use what it read.
     let _ = guard.insert(known.clone());
     Ok(Some(known))
+}
+
+async fn load(app: &App, id: UserId, now_ms: i64) -> Result<Option<Arc<Entry>>> {
+    let mut reader = app.db.read().await?;
+    let Some(user) = store::find_user(&mut reader.conn(), id).await? else { return Ok(None) };
+    let live = list_live(&mut reader.conn(), id).await?;
+    Ok(Some(Arc::new(Entry { user: Arc::new(user), live, loaded_at: now_ms })))
+}
+
+async fn list_live(conn: &mut Conn<'_>, user: UserId) -> Result<Box<[Live]>> {
+    Ok(store::list_sessions(conn, user).await?.into_iter().filter_map(Live::of).collect())
 }
 
 /// Drops what is kept of a user: to be called after every change of the row or its tokens.

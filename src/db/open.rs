@@ -76,13 +76,15 @@ async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<P
         .pragma("temp_store", "MEMORY");
     let patience = Duration::from_millis(config.database.acquire_timeout_ms);
     let writer = Writer::open(writing, patience).await?;
+    // Whatever the writer commits empties the readers' caches, so that more than one answer needs is only memory.
+    let reading = options.pragma("query_only", "ON").pragma("cache_size", "-512");
     let readers = SqlitePoolOptions::new()
         .max_connections(SQLITE_READERS_MAX)
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
         .acquire_timeout(patience)
-        .connect_lazy_with(options.pragma("query_only", "ON"));
+        .connect_lazy_with(reading);
     Ok(Pools::Sqlite { readers, writer })
 }
 

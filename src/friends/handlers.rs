@@ -332,7 +332,7 @@ pub async fn user_settings(
     let (user, theirs) = service::settings(&app, me.user.id, id).await?;
     Ok(ok(UserSettings {
         id: user.id,
-        userset: &user.userset,
+        userset: user.userset.text(),
         invite_confirm: user.invite_confirm,
         uuid: &user.uuid,
         isgoodfriend: theirs.is_some(),

@@ -61,16 +61,19 @@ pub async fn find(app: &App, user: UserId, friend: UserId) -> Result<Option<Arc<
         Ok(known) if now_ms - known.loaded_at <= CACHED_MS => return Ok(known.row),
         Ok(_) => {
             app.friends.cache.remove(&key);
-            app.metrics.loads.friends.inc();
-            return Ok(store::find(&mut app.db.read().await?.conn(), user, friend).await?.map(Arc::new));
+            return Box::pin(load(app, user, friend)).await;
         }
         Err(guard) => guard,
     };
-    app.metrics.loads.friends.inc();
-    let row = store::find(&mut app.db.read().await?.conn(), user, friend).await?.map(Arc::new);
+    let row = Box::pin(load(app, user, friend)).await?;
     // An error means that the row changed meanwhile: this request may still use what it read.
     let _ = guard.insert(Known { row: row.clone(), loaded_at: now_ms });
     Ok(row)
+}
+
+async fn load(app: &App, user: UserId, friend: UserId) -> Result<Option<Arc<Friend>>> {
+    app.metrics.loads.friends.inc();
+    Ok(store::find(&mut app.db.read().await?.conn(), user, friend).await?.map(Arc::new))
 }
 
 /// Whether `user` has a friend that is not blocked: what the menu card of the address book asks.

@@ -73,11 +73,12 @@ pub async fn connect(extract::State(app): extract::State<Shared>, mut request: R
     Ok(response)
 }
 
-async fn open_wire(upgrade: OnUpgrade) -> std::io::Result<Wire> {
-    Wire::new(upgrade.await.map_err(std::io::Error::other)?).await
+/// Boxed, because each task that it passes through would keep a place of its size.
+async fn open_wire(upgrade: OnUpgrade) -> std::io::Result<Box<Wire>> {
+    Wire::new(upgrade.await.map_err(std::io::Error::other)?).await.map(Box::new)
 }
 
-async fn serve(app: Arc<App>, mut wire: Wire, token: Option<String>) {
+async fn serve(app: Arc<App>, mut wire: Box<Wire>, token: Option<String>) {
     let opened = tokio::select! {
         biased;
         () = app.stop.cancelled() => None,

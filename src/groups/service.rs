@@ -75,7 +75,8 @@ pub async fn room(app: &App, id: GroupId) -> Result<Option<Arc<Room>>> {
     if let Some(Kept { room, checked_at }) = app.groups.rooms.get(&id)
         && now_ms - checked_at.load(Ordering::Relaxed) > UNCHECKED_MS
     {
-        if store::find_group(&mut app.db.read().await?.conn(), id).await?.as_ref() == Some(&room.group) {
+        let found = Box::pin(async { store::find_group(&mut app.db.read().await?.conn(), id).await });
+        if found.await?.as_ref() == Some(&room.group) {
             checked_at.store(now_ms, Ordering::Relaxed);
         } else {
             forget(app, id);
@@ -87,7 +88,8 @@ pub async fn room(app: &App, id: GroupId) -> Result<Option<Arc<Room>>> {
         Err(guard) => guard,
     };
     app.metrics.loads.rooms.inc();
-    let Some(room) = load(&mut app.db.read().await?.conn(), id).await? else { return Ok(None) };
+    let loaded = Box::pin(async { load(&mut app.db.read().await?.conn(), id).await });
+    let Some(room) = loaded.await? else { return Ok(None) };
     // An error means that the room changed meanwhile: this request may still use what it read.
     let _ = guard.insert(Kept::new(app, room.clone()));
     Ok(Some(room))

@@ -109,6 +109,11 @@ async fn lift_token(request: Request) -> Result<Request> {
     if elsewhere || !has_fields(request.headers()) {
         return Ok(request);
     }
+    // Boxed, because the app sends a header.
+    Box::pin(lift_token_from_body(request)).await
+}
+
+async fn lift_token_from_body(request: Request) -> Result<Request> {
     let kind = content_type(request.headers());
     let (mut parts, bytes) = super::payload::read_body(request).await?;
     let fields = parse_body(&kind, &bytes)?;

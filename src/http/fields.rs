@@ -3,6 +3,7 @@
 //! A [`Draft`] reads its fields in the contract's order; the first that fails ends it with its message. The same code says
 //! what it would read ([`asked_by`]): the description of a route cannot differ from what its handler takes.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use serde_json::{Map, Value};
@@ -109,9 +110,9 @@ impl Fields {
         if self.noted(name, label, || Kind::Text { min, max }, true) {
             return Ok(String::new());
         }
-        let value = self.text(name).ok_or_else(|| missing(label))?;
+        let value = self.shown(name).ok_or_else(|| missing(label))?;
         if value.validate_length(Some(min), Some(max), None) {
-            return Ok(value);
+            return Ok(value.into_owned());
         }
         Err(AppError::Invalid(format!("{label} 的长度 必须 在 {min} 和 {max} 之间")))
     }
@@ -126,7 +127,8 @@ impl Fields {
         if self.noted(name, "", || Kind::Text { min, max }, false) {
             return String::new();
         }
-        self.text(name).filter(|value| value.validate_length(Some(min), Some(max), None)).unwrap_or_default()
+        let value = self.shown(name).filter(|value| value.validate_length(Some(min), Some(max), None));
+        value.unwrap_or_default().into_owned()
     }
 
     /// A whole number that must be there, of `min` to `max`.
@@ -134,7 +136,7 @@ impl Fields {
         if self.noted(name, label, || Kind::Int { min, max }, true) {
             return Ok(min);
         }
-        let text = self.text(name).ok_or_else(|| missing(label))?;
+        let text = self.shown(name).ok_or_else(|| missing(label))?;
         let not_int = || AppError::Invalid(format!("{label} 的值 `{text}` 的类型不是 `int`"));
         if !is_int(&text) {
             return Err(not_int());
@@ -165,7 +167,7 @@ impl Fields {
         if self.noted(name, label, || Kind::Word(allowed.to_vec()), true) {
             return Ok(allowed.first().copied().unwrap_or_default());
         }
-        let text = self.text(name).ok_or_else(|| missing(label))?;
+        let text = self.shown(name).ok_or_else(|| missing(label))?;
         allowed.iter().find(|choice| **choice == text).copied().ok_or_else(|| not_among(label, &text, allowed))
     }
 
@@ -198,7 +200,7 @@ impl Fields {
         };
         match json {
             None => Ok(shown.split(',').map(str::to_owned).collect()),
-            Some(Value::Array(list)) => Ok(list.iter().map(self::shown).collect()),
+            Some(Value::Array(list)) => Ok(list.iter().map(|member| self::shown(member).into_owned()).collect()),
             Some(Value::Object(_)) => {
                 Err(AppError::Invalid(format!("{label} 的值 `{shown}` 与指定结构 (`{{\"type\":\"array\"}}`) 冲突")))
             }
@@ -215,14 +217,19 @@ impl Fields {
     /// The value as text: numbers in decimal, objects and arrays as compact JSON, `null` as the word, "" as absent.
     pub fn text(&self, name: &str) -> Option<String> {
         let name = if self.noted(name, "", || Kind::Any, false) { "" } else { name };
+        self.shown(name).map(Cow::into_owned)
+    }
+
+    fn shown(&self, name: &str) -> Option<Cow<'_, str>> {
         self.values.get(name).map(shown).filter(|text| !text.is_empty())
     }
 }
 
-fn shown(value: &Value) -> String {
+fn shown(value: &Value) -> Cow<'_, str> {
     match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => text.into(),
+        // Not by its `Display`, which grows the text bit by bit.
+        other => serde_json::to_string(other).expect("a value is valid JSON").into(),
     }
 }
 

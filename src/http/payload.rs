@@ -62,7 +62,8 @@ async fn path_fields<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec
 async fn body_fields<S: Send + Sync>(request: Request, state: &S) -> Result<Map<String, Value>> {
     let kind = content_type(request.headers());
     if kind.starts_with("multipart/form-data") {
-        return multipart_fields(request, state).await;
+        // Boxed, because messages seldom come so, and each request would be made with room for the parser.
+        return Box::pin(multipart_fields(request, state)).await;
     }
     let (_, bytes) = read_body(request).await?;
     parse_body(&kind, &bytes)

@@ -12,7 +12,7 @@ use crate::ids::UserId;
 /// Most bytes of heartbeats and cards that may wait beside the messages: a socket that takes none of them is dropped.
 const TRANSIENT_BYTES_MAX: usize = 64 * 1024;
 
-/// Places that an empty queue keeps.
+/// Places that an empty queue keeps, once there was a message: the sockets that nobody writes to are the many.
 const QUEUE_REST: usize = 8;
 
 /// What a socket was opened with.
@@ -178,7 +178,7 @@ impl Session {
         }
         if queue.frames.is_empty() {
             burst.ending = queue.ending;
-            if queue.frames.capacity() > QUEUE_REST {
+            if queue.pushed == 0 || queue.frames.capacity() > QUEUE_REST {
                 queue.frames.shrink_to_fit();
             }
         }

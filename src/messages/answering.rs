@@ -70,8 +70,8 @@ pub fn schedule(app: &Shared, question: Question, asker: UserId, target: Arc<Use
             () = tokio::time::sleep(Duration::from_millis(own.config.answers.delay_ms)) => {}
             () = own.stop.cancelled() => {}
         }
-        // Bounded, because it holds the posting lock.
-        if let Err(cause) = in_time(answer(&own, &question, asker, &target, &body)).await {
+        // Boxed, because it is large and many may wait. Bounded, because it holds the posting lock.
+        if let Err(cause) = Box::pin(in_time(answer(&own, &question, asker, &target, &body))).await {
             warn!(%cause, user.id = %target.id, "an automatic answer could not be sent");
         }
     });

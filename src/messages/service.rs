@@ -29,6 +29,8 @@ use crate::metrics::Fill;
 
 /// How long a message may be revoked, by the server's own record (decision 19).
 const REVOKE_MS: i64 = 5 * MINUTE_MS;
+/// What a message object holds beside its content, as a rule: room for it is made once.
+const CHAT_BYTES: usize = 600;
 /// Pairs known to have written, kept in memory so that the stranger limit costs nothing.
 const CONTACTS_MAX: usize = 500_000;
 
@@ -157,7 +159,9 @@ async fn send_group(app: &App, me: &User, outgoing: &Outgoing) -> Result<Bytes> 
 }
 
 async fn store_chat(app: &App, me: &User, chat: &Chat<'_>, address: Address, first_only: bool) -> Result<Bytes> {
-    let body = Bytes::from(serde_json::to_vec(chat).map_err(AppError::internal)?);
+    let mut body = Vec::with_capacity(chat.data.len() + CHAT_BYTES);
+    serde_json::to_writer(&mut body, chat).map_err(AppError::internal)?;
+    let body = Bytes::from(body);
     let message =
         NewMessage { uuid: Some(chat.id), sender: me.id, address, created_at: chat.create_time, body: body.clone() };
     app.messages.committer.store(message, first_only).await?;
