@@ -9,9 +9,9 @@ use quick_cache::sync::Cache;
 use super::model::{Account, AccountRow, NewUser, Profile, Role, User};
 use super::passwords::Verdict;
 pub use super::sessions::{
-    Bearer, CLOSE_SUPERSEDED, Rejection, Resumed, authenticate, forget, logout, open_session, resume_guest, user,
+    Bearer, CLOSE_SUPERSEDED, NO_ACCOUNT, Rejection, Resumed, authenticate, forget, logout, open_session, resume_guest,
+    user,
 };
-use super::sessions::{Known, NO_ACCOUNT};
 use super::store;
 use crate::app::{App, Shared};
 use crate::clock::{HOUR_MS, MINUTE_MS};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::model::{Forged, Signed};
 use crate::accounts::model::{Account, AccountRow, DeviceStats, NewUser, Role};
-use crate::accounts::service::{self as accounts, Resumed};
+use crate::accounts::service::{self as accounts, NO_ACCOUNT, Resumed};
 use crate::app::{App, Shared};
 use crate::clock::HOUR_MS;
 use crate::config;
@@ -47,8 +47,7 @@ pub async fn arrive(app: &Shared, signed: &Signed, stats: DeviceStats, ip: IpAdd
     check(app, signed)?;
     let device_id = signed.device_id.as_str();
     let (id, known) = match guest_of(app, device_id).await? {
-        Some(guest) if guest.status != 1 => return Err(AppError::refused("账号不存在或者被禁用")),
-        Some(guest) => (guest.id, true),
+        Some(guest) => (enabled(guest)?.id, true),
         None => match make_guest(app, device_id, stats.clone()).await? {
             Some(id) => (id, false),
             // Another call of the same device made it in the meantime.
@@ -76,11 +75,13 @@ pub async fn register(app: &Shared, signed: &Signed, username: &str, password: &
     check(app, signed)?;
     let limit = &app.visitors.registrations;
     count(app, limit, &signed.device_id)?;
-    let registered = match guest_of(app, &signed.device_id).await? {
-        Some(guest) => accounts::upgrade_guest(app, guest.id, username, password, ip).await,
-        None => accounts::register(app, username, password, ip).await,
+    let registered = async {
+        match guest_of(app, &signed.device_id).await? {
+            Some(guest) => accounts::upgrade_guest(app, enabled(guest)?.id, username, password, ip).await,
+            None => accounts::register(app, username, password, ip).await,
+        }
     };
-    registered.inspect_err(|_| limit.give_back(&signed.device_id))
+    registered.await.inspect_err(|_| limit.give_back(&signed.device_id))
 }
 
 /// Logs the person at the device in; the device's guest stays what it is.
@@ -90,6 +91,11 @@ pub async fn login(app: &Shared, signed: &Signed, username: &str, password: &str
     count(app, limit, &signed.device_id)?;
     let logged_in = accounts::login(app, username, password, ip).await;
     logged_in.inspect_err(|_| limit.give_back(&signed.device_id))
+}
+
+/// A guest that the operator has disabled gets neither a token nor, by registering, a name that would open nothing.
+fn enabled(guest: AccountRow) -> Result<AccountRow> {
+    if guest.status == 1 { Ok(guest) } else { Err(NO_ACCOUNT) }
 }
 
 /// The device's guest. A registered account that an import left linked to the device is unlinked: a device id alone never

@@ -493,3 +493,15 @@ async fn a_disabled_guest_is_refused() {
     server.sql("UPDATE users SET status = 0 WHERE id = ?", &[guest.id.into()]).await;
     server.signed(ARRIVE, &guest.device_id, json!({})).await.refused(400, NO_ACCOUNT);
 }
+
+#[tokio::test]
+async fn a_disabled_guest_does_not_become_an_account() {
+    let server = TestServer::start().await;
+    for status in [0, 2] {
+        let (guest, name) = (server.guest().await, unique("alice"));
+        server.sql("UPDATE users SET status = ? WHERE id = ?", &[status.into(), guest.id.into()]).await;
+        register(&server, &guest.device_id, &name).await.refused(400, NO_ACCOUNT);
+        // The name is still free.
+        register(&server, &device_id(), &name).await.ok();
+    }
+}
