@@ -38,12 +38,12 @@ impl FromRequestParts<Shared> for CurrentUser {
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self> {
         let from_query;
-        let token = match parts.headers.get("token").and_then(|token| token.to_str().ok()) {
-            Some(token) if !token.is_empty() => token,
-            _ => {
-                from_query = query_token(parts.uri.query()).ok_or(NO_TOKEN)?;
-                &from_query
-            }
+        let token = if let Some(token) = parts.headers.get("token").filter(|token| !token.is_empty()) {
+            // Bytes that are no text are a bad token, and not none: the client recovers from that text only.
+            token.to_str().map_err(|_| BAD_TOKEN)?
+        } else {
+            from_query = query_token(parts.uri.query()).ok_or(NO_TOKEN)?;
+            &from_query
         };
         let bearer = service::authenticate(app, token).await?;
         bearer.map(Self).map_err(|rejection| match rejection {

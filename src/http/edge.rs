@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use tower::{Service, ServiceExt};
 use tracing::{error, warn};
 
+use super::fields::{is_something, shown};
 use super::linger;
 use super::meter::Meter;
 use super::payload::{content_type, parse_body};
@@ -117,7 +118,9 @@ async fn lift_token_from_body(request: Request) -> Result<Request> {
     let kind = content_type(request.headers());
     let (mut parts, bytes) = super::payload::read_body(request).await?;
     let fields = parse_body(&kind, &bytes)?;
-    if let Some(token) = fields.get("token").and_then(|token| HeaderValue::from_str(token.as_str()?).ok()) {
+    if let Some(token) = fields.get("token").filter(|token| is_something(token)) {
+        // What a header cannot hold is no token of ours: it must be refused as a bad one, and not as none.
+        let token = HeaderValue::from_str(&shown(token)).unwrap_or(HeaderValue::from_static("-"));
         parts.headers.insert(TOKEN.clone(), token);
     }
     Ok(Request::from_parts(parts, Body::from(bytes)))

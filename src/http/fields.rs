@@ -225,7 +225,8 @@ impl Fields {
     }
 }
 
-fn shown(value: &Value) -> Cow<'_, str> {
+/// A value as text.
+pub(super) fn shown(value: &Value) -> Cow<'_, str> {
     match value {
         Value::String(text) => text.into(),
         // Not by its `Display`, which grows the text bit by bit.
@@ -234,7 +235,7 @@ fn shown(value: &Value) -> Cow<'_, str> {
 }
 
 /// What JavaScript takes for true.
-fn is_something(value: &Value) -> bool {
+pub(super) fn is_something(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(value) => *value,

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::support::files::answer;
 use crate::support::{CACHE_MS, PASSWORD, Person, TestServer, unique};
 
 const NO_TOKEN: &str = "您没有权限访问即时通讯接口";
@@ -70,6 +71,25 @@ async fn garbage_of_every_kind_is_refused_with_the_one_text() {
     for garbage in ["undefined", "null", ".", "a.b.c", "Bearer x", &unsigned, cut, &longer, &moved] {
         server.call(Method::POST, ASK).token(garbage).send().await.refused(400, BAD_TOKEN);
     }
+}
+
+#[tokio::test]
+async fn garbage_that_no_header_can_hold_is_refused_with_that_text_too() {
+    let server = TestServer::start().await;
+    let garbage =
+        [json!("令牌"), json!("a\nb"), json!("\u{0}"), json!(5), json!(true), json!(["x"]), json!({ "a": 1 })];
+    for token in garbage {
+        server.post(ASK, json!({ "token": token })).await.refused(400, BAD_TOKEN);
+    }
+    for nothing in [json!(null), json!(""), json!(false), json!(0)] {
+        server.post(ASK, json!({ "token": nothing })).await.refused(400, NO_TOKEN);
+    }
+    server.call(Method::POST, &format!("{ASK}?token=%E4%BB%A4%00")).send().await.refused(400, BAD_TOKEN);
+    // Bytes that are no text, as some clients send what is not ASCII.
+    let head =
+        b"POST /api/chat/chatGetmessageOffLine HTTP/1.1\r\nhost: x\r\ntoken: \xe4\xbb\xa4\r\ncontent-length: 0\r\n\r\n";
+    let (status, reply) = answer(server.begin(head).await).await;
+    assert_eq!((status, reply.contains(BAD_TOKEN)), (400, true), "{reply}");
 }
 
 #[tokio::test]
