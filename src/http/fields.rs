@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use validator::{ValidateLength, ValidateRange};
 
 use crate::error::{AppError, Result};
@@ -229,9 +229,17 @@ impl Fields {
 pub(super) fn shown(value: &Value) -> Cow<'_, str> {
     match value {
         Value::String(text) => text.into(),
+        Value::Number(number) => whole(number).unwrap_or_else(|| number.to_string()).into(),
         // Not by its `Display`, which grows the text bit by bit.
         other => serde_json::to_string(other).expect("a value is valid JSON").into(),
     }
+}
+
+/// The digits of a whole number that was written with a point or an exponent: to JavaScript `33.0` is 33.
+fn whole(number: &Number) -> Option<String> {
+    let value = number.as_f64().filter(|_| number.is_f64())?;
+    // JavaScript, too, writes larger ones with an exponent. Adding nothing takes the sign of a negative nothing.
+    (value.fract() == 0.0 && value.abs() < 1e21).then(|| format!("{:.0}", value + 0.0))
 }
 
 /// What JavaScript takes for true.

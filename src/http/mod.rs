@@ -13,6 +13,7 @@ pub mod payload;
 pub mod serve;
 pub mod slots;
 pub mod stream;
+mod surrogates;
 
 pub use envelope::{Raw, bare, ok};
 pub use fields::{Draft, Fields};

@@ -12,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::fields::{Draft, Fields};
 use super::serve::Origin;
+use super::surrogates;
 use crate::error::{AppError, BoxError, Result};
 
 /// Most members of a list in a form body, as the old parser's `arrayLimit`.
@@ -129,7 +130,10 @@ pub fn parse_body(kind: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Map::new());
         }
-        return serde_json::from_slice(bytes).map_err(|_| malformed());
+        let parsed = serde_json::from_slice(bytes);
+        let parsed =
+            parsed.or_else(|cause| surrogates::mended(bytes).map_or(Err(cause), |json| serde_json::from_slice(&json)));
+        return parsed.map_err(|_| malformed());
     }
     if kind.starts_with("application/x-www-form-urlencoded") {
         return Ok(form_fields(bytes));

@@ -9,6 +9,7 @@ mod auth;
 mod autobahn;
 mod away;
 mod becoming_friends;
+mod bodies;
 mod chaos;
 mod config_cli;
 mod covers;

@@ -1,0 +1,82 @@
+//! Halves of characters in JSON. `JSON.stringify` writes a text that was cut inside an emoji with half of a surrogate pair; the
+//! old backend's parser took that, serde_json takes no text that is not Unicode.
+
+/// The JSON with U+FFFD in the place of each lone surrogate, or `None` if it holds none.
+pub fn mended(json: &[u8]) -> Option<Vec<u8>> {
+    let mut mended = None;
+    let mut at = 0;
+    while let Some(found) = json.get(at..)?.iter().position(|byte| *byte == b'\\') {
+        at += found;
+        let Some(half) = surrogate(json, at) else {
+            // An escape of another kind, or a character of one piece: what follows the backslash is no beginning of one.
+            at += 2;
+            continue;
+        };
+        if half.is_first && surrogate(json, at + LENGTH).is_some_and(|next| !next.is_first) {
+            at += 2 * LENGTH;
+            continue;
+        }
+        mended.get_or_insert_with(|| json.to_vec())[at..at + LENGTH].copy_from_slice(UNKNOWN);
+        at += LENGTH;
+    }
+    mended
+}
+
+/// Bytes of `\uXXXX`.
+const LENGTH: usize = 6;
+const UNKNOWN: &[u8; LENGTH] = b"\\ufffd";
+
+/// Half of a pair.
+struct Surrogate {
+    is_first: bool,
+}
+
+/// The surrogate that is escaped at this place, if one is.
+fn surrogate(json: &[u8], at: usize) -> Option<Surrogate> {
+    let digits = json.get(at..at + LENGTH)?.strip_prefix(b"\\u")?;
+    let [b'd' | b'D', second, third, fourth] = digits else { return None };
+    if !third.is_ascii_hexdigit() || !fourth.is_ascii_hexdigit() {
+        return None;
+    }
+    match second {
+        b'8' | b'9' | b'a' | b'b' | b'A' | b'B' => Some(Surrogate { is_first: true }),
+        b'c'..=b'f' | b'C'..=b'F' => Some(Surrogate { is_first: false }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    fn mended(json: &str) -> Option<String> {
+        super::mended(json.as_bytes()).map(|json| String::from_utf8(json).unwrap())
+    }
+
+    #[test]
+    fn lone_halves_are_replaced_and_pairs_are_left() {
+        for (json, expected) in [
+            (r#""a\ud83d""#, r#""a\ufffd""#),
+            (r#""\uDE00\uD83D""#, r#""\ufffd\ufffd""#),
+            (r#""\ud83d\ud83d\ude00""#, r#""\ufffd\ud83d\ude00""#),
+            (r#""\ud83d\n""#, r#""\ufffd\n""#),
+            (r#""\\\udBff""#, r#""\\\ufffd""#),
+        ] {
+            assert_eq!(mended(json).as_deref(), Some(expected), "{json}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_touched() {
+        for json in [
+            r#""\ud83d\ude00""#,
+            r#""\\ud83d""#,
+            r#""\u00e9 \ud7ff 👍 \"""#,
+            r#""\ud8"#,
+            r#""\ud83""#,
+            r#""\"#,
+            "",
+            "\\",
+        ] {
+            assert_eq!(mended(json), None, "{json}");
+        }
+    }
+}
