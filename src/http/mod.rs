@@ -6,6 +6,7 @@ pub mod describe;
 pub mod edge;
 pub mod envelope;
 pub mod fields;
+mod forms;
 pub mod linger;
 pub mod meter;
 pub mod pace;

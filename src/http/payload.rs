@@ -1,7 +1,5 @@
 //! Extractors for checked parameters: [`Payload`] for a body (POST), [`Params`] for a query (GET); both see the path.
 
-use std::collections::BTreeMap;
-
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Multipart, RawPathParams, Request};
 use axum::http::request::Parts;
@@ -12,11 +10,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::fields::{Draft, Fields};
 use super::serve::Origin;
-use super::surrogates;
+use super::{forms, surrogates};
 use crate::error::{AppError, BoxError, Result};
-
-/// Most members of a list in a form body, as the old parser's `arrayLimit`.
-const LIST_MAX: usize = 100;
 
 /// Bytes of each body that need no room of the others': no message is longer, as a rule.
 pub const BODY_BYTES_FREE: usize = 16 * 1024;
@@ -47,7 +42,7 @@ impl<T: Draft, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = AppError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let mut fields = Fields::new(form_fields(parts.uri.query().unwrap_or_default().as_bytes()));
+        let mut fields = Fields::new(forms::parse(parts.uri.query().unwrap_or_default().as_bytes())?);
         for (name, value) in path_fields(parts, state).await? {
             fields.insert(name, value);
         }
@@ -136,7 +131,7 @@ pub fn parse_body(kind: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
         return parsed.map_err(|_| malformed());
     }
     if kind.starts_with("application/x-www-form-urlencoded") {
-        return Ok(form_fields(bytes));
+        return forms::parse(bytes);
     }
     Ok(Map::new())
 }
@@ -151,11 +146,13 @@ pub const fn malformed() -> AppError {
     AppError::refused("请求体格式错误")
 }
 
+/// HTTP 413 for a body that is longer than it may be.
+pub fn too_large() -> AppError {
+    AppError::TooLarge("请求体过大".into())
+}
+
 fn body_rejection(status: StatusCode) -> AppError {
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
-        return AppError::TooLarge("请求体过大".into());
-    }
-    malformed()
+    if status == StatusCode::PAYLOAD_TOO_LARGE { too_large() } else { malformed() }
 }
 
 async fn multipart_fields<S: Send + Sync>(request: Request<Body>, state: &S) -> Result<Map<String, Value>> {
@@ -177,53 +174,9 @@ async fn multipart_fields<S: Send + Sync>(request: Request<Body>, state: &S) -> 
     Ok(fields)
 }
 
-/// Form fields in the style of the `qs` library: `a=1&a=2`, `a[]=1`, `a[0]=1` are lists, `a[b]=1` is an object.
-fn form_fields(bytes: &[u8]) -> Map<String, Value> {
-    let mut plain: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    let mut lists: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    let mut objects: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
-    for (name, value) in form_urlencoded::parse(bytes) {
-        let value = Value::String(value.into_owned());
-        let list = match name.split_once('[').and_then(|(name, rest)| Some((name, rest.strip_suffix(']')?))) {
-            Some((name, index)) if index.bytes().all(|b| b.is_ascii_digit()) => {
-                lists.entry(name.to_owned()).or_default()
-            }
-            Some((name, key)) => {
-                objects.entry(name.to_owned()).or_default().insert(key.to_owned(), value);
-                continue;
-            }
-            None => plain.entry(name.into_owned()).or_default(),
-        };
-        if list.len() < LIST_MAX {
-            list.push(value);
-        }
-    }
-    let mut fields: Map<String, Value> =
-        objects.into_iter().map(|(name, object)| (name, Value::Object(object))).collect();
-    fields.extend(lists.into_iter().map(|(name, list)| (name, Value::Array(list))));
-    for (name, mut values) in plain {
-        let value = if values.len() == 1 { values.remove(0) } else { Value::Array(values) };
-        fields.insert(name, value);
-    }
-    fields
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn forms_take_lists_in_each_of_their_three_spellings() {
-        for body in ["userIds=1&userIds=2", "userIds[]=1&userIds[]=2", "userIds%5B0%5D=1&userIds%5B1%5D=2"] {
-            assert_eq!(Value::Object(form_fields(body.as_bytes())), json!({"userIds": ["1", "2"]}), "{body}");
-        }
-        assert_eq!(
-            Value::Object(form_fields(b"data[data]=hi&type=text")),
-            json!({"data": {"data": "hi"}, "type": "text"})
-        );
-    }
 
     #[test]
     fn a_body_that_is_not_an_object_is_malformed() {

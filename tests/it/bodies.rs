@@ -1,9 +1,12 @@
-//! Parameters as clients of every kind write them: halves of characters, numbers with a point (contract: people §1.1, decision 4).
+//! Parameters as clients of every kind write them: halves of characters, numbers with a point, forms in brackets
+//! (contract: people §1.1, messaging §0 "Body encoding", decision 4).
+
+use std::fmt::Write;
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Person, Reply, TestServer};
+use crate::support::{Person, Reply, TestServer, text_of};
 
 async fn named(server: &TestServer, person: &Person) -> Value {
     server.get(&format!("/api/userinfo/{}", person.uuid)).await.ok()["nickname"].clone()
@@ -56,5 +59,69 @@ async fn a_whole_number_may_be_written_with_a_point() {
     for (sent, kept) in [("7.0", "7"), ("-7.0", "-7"), ("1e3", "1000"), ("0.5", "0.5")] {
         rename(&alice, sent).await.ok();
         assert_eq!(named(&server, &alice).await, kept, "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn forms_hold_objects_and_lists_in_brackets() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    for (form, kept) in [
+        ("v[a]=1&v[b]=2", r#"{"a":"1","b":"2"}"#),
+        ("v[a][b][c]=1&v[a][d]=", r#"{"a":{"b":{"c":"1"},"d":""}}"#),
+        ("v[]=1&v[]=2", r#"["1","2"]"#),
+        ("v[1]=b&v[0]=a&v[]=c", r#"["a","b","c"]"#),
+        ("v[0][a]=1&v[1][a]=2", r#"[{"a":"1"},{"a":"2"}]"#),
+        ("v=1&v[]=2", r#"["1","2"]"#),
+        ("v%5Ba%5D%5B%5D=%F0%9F%91%8D", r#"{"a":["👍"]}"#),
+        ("v[a][b][c][d][e][f]=1", r#"{"a":{"b":{"c":{"d":{"e":{"[f]":"1"}}}}}}"#),
+    ] {
+        let form = format!("x[=1&[y]=2&v]=3&{}", form.replace("v[", "userset[").replace("v%", "userset%"));
+        let form = form.replace("&v=", "&userset=");
+        let call = alice.call(Method::POST, "userset").body("application/x-www-form-urlencoded", form.clone());
+        call.send().await.ok();
+        let stored = server.get(&format!("/api/userinfo/{}", alice.uuid)).await.ok();
+        assert_eq!(stored["userset"], kept, "{form}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_may_be_a_form_in_brackets() {
+    let server = TestServer::start().await;
+    let (alice, bob) = server.users("alice", "bob").await;
+    let mut socket = bob.asking_socket().await;
+    let to = bob.id.to_string();
+    let fields = [
+        ("sendto_id", to.as_str()),
+        ("chatType", "single"),
+        ("type", "text"),
+        ("data[data]", "你好"),
+        ("data[dataType]", "article"),
+        ("data[otherData][title]", "a title"),
+    ];
+    alice.call(Method::POST, "socket/sendmessage").form(&fields).send().await.ok();
+    let message = socket.next_message().await;
+    assert_eq!(text_of(&message), "你好");
+    let data: Value = serde_json::from_str(message["data"].as_str().unwrap()).unwrap();
+    assert_eq!(data["otherData"], json!({ "title": "a title" }));
+}
+
+#[tokio::test]
+async fn a_list_in_a_form_is_never_cut_in_silence() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let post = |name: &str, count: usize| {
+        let mut form = String::new();
+        for number in 0..count {
+            write!(form, "{}={number}&", name.replace('#', &number.to_string())).unwrap();
+        }
+        alice.call(Method::POST, "userset").body("application/x-www-form-urlencoded", form)
+    };
+    let expected = json!((0..5000).map(|number| number.to_string()).collect::<Vec<_>>()).to_string();
+    for name in ["userset", "userset[]", "userset[#]"] {
+        post(name, 5000).send().await.ok();
+        let stored = server.get(&format!("/api/userinfo/{}", alice.uuid)).await.ok();
+        assert_eq!(stored["userset"], expected, "{name}");
+        post(name, 10_001).send().await.refused(413, "请求体过大");
     }
 }
