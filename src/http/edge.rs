@@ -49,7 +49,7 @@ where
     // The path only: queries may hold tokens.
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let running = meter.begin(&path);
-    let (request, rest) = if is_upload(&path) { hold(request) } else { (request, None) };
+    let (request, rest) = linger::hold(request);
     let answered = async {
         let request = match lift_token(request).await {
             Ok(request) => request,
@@ -58,16 +58,21 @@ where
         let Ok(response) = service.oneshot(request).await;
         response.map(Body::new)
     };
-    let mut response = if unbounded(&path) {
-        answered.await
+    let answered = if unbounded(&path) {
+        Some(answered.await)
     } else {
-        tokio::time::timeout(bounds.request_timeout, answered)
-            .await
-            .unwrap_or_else(|_| AppError::busy().into_response())
+        tokio::time::timeout(bounds.request_timeout, answered).await.ok()
     };
-    if let Some(rest) = rest {
-        rest.drain().await;
-    }
+    let mut response = match answered {
+        Some(response) => {
+            if let Some(rest) = rest {
+                rest.drain().await;
+            }
+            response
+        }
+        // Whoever took too long is not waited for any longer.
+        None => AppError::busy().into_response(),
+    };
     if let Some(Cause(cause)) = response.extensions_mut().remove() {
         log_failure(id, &method, &path, response.status(), &cause);
     }
@@ -85,11 +90,6 @@ fn unbounded(path: &str) -> bool {
 
 fn is_upload(path: &str) -> bool {
     path.starts_with("/api/chat/upload")
-}
-
-fn hold(request: Request) -> (Request, Option<linger::Rest>) {
-    let (request, rest) = linger::hold(request);
-    (request, Some(rest))
 }
 
 fn log_failure(id: u64, method: &Method, path: &str, status: StatusCode, cause: &BoxError) {

@@ -10,9 +10,12 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
+use axum::http::header::EXPECT;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 
+/// A body of so many bytes and its head are one packet, as a rule.
+const BYTES_WITH_HEAD: u64 = 1024;
 /// Most bytes that are read for nothing; a client that sends more sees its connection closed.
 const REST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How long they may take.
@@ -22,28 +25,46 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// A body that the handler reads and [`Rest::drain`] reads on.
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Body>>);
+struct Shared(Arc<Mutex<Held>>);
+
+struct Held {
+    body: Body,
+    /// Somebody has asked for it: a client that waits for `100 Continue` has got that.
+    begun: bool,
+}
 
 /// What a handler will have left of a body.
-pub struct Rest(Shared);
+pub struct Rest {
+    body: Shared,
+    /// The client sends nothing until it is asked to.
+    waits: bool,
+}
 
-/// Keeps hold of the body of a request that may be answered before all of it is read.
-pub fn hold(request: Request) -> (Request, Rest) {
+/// Keeps hold of the body of a request that may be answered before all of it is read. A small body comes with the head, so that
+/// nothing is left of it, and costs nothing here.
+pub fn hold(request: Request) -> (Request, Option<Rest>) {
+    if request.body().size_hint().upper().is_some_and(|bytes| bytes <= BYTES_WITH_HEAD) {
+        return (request, None);
+    }
+    let waits = request.headers().contains_key(EXPECT);
     let (parts, body) = request.into_parts();
-    let shared = Shared(Arc::new(Mutex::new(body)));
-    (Request::from_parts(parts, Body::new(shared.clone())), Rest(shared))
+    let body = Shared(Arc::new(Mutex::new(Held { body, begun: false })));
+    (Request::from_parts(parts, Body::new(body.clone())), Some(Rest { body, waits }))
 }
 
 impl Rest {
     /// Reads what is left, within bounds.
     pub async fn drain(self) {
+        if self.waits && !self.body.lock().begun {
+            return;
+        }
         // Neither a broken body nor one that takes too long changes the answer.
-        let _ = tokio::time::timeout(REST_TIMEOUT, self.0.drain()).await;
+        let _ = tokio::time::timeout(REST_TIMEOUT, self.body.drain()).await;
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Body> {
+    fn lock(&self) -> MutexGuard<'_, Held> {
         self.0.lock().expect("no code panics while it holds this lock")
     }
 
@@ -62,14 +83,16 @@ impl HttpBody for Shared {
     type Error = axum::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut *self.lock()).poll_frame(cx)
+        let mut held = self.lock();
+        held.begun = true;
+        Pin::new(&mut held.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.lock().is_end_stream()
+        self.lock().body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.lock().size_hint()
+        self.lock().body.size_hint()
     }
 }

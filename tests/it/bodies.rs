@@ -1,12 +1,15 @@
-//! Parameters as clients of every kind write them: halves of characters, numbers with a point, forms in brackets
-//! (contract: people §1.1, messaging §0 "Body encoding", decision 4).
+//! Parameters as clients of every kind write them: halves of characters, numbers with a point, forms in brackets, bodies that are
+//! still coming when the answer is known (contract: people §1.1, messaging §0 "Body encoding", decision 4).
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Person, Reply, TestServer, text_of};
+use crate::support::files::answer;
+use crate::support::{Person, Reply, SILENCE, TestServer, text_of};
 
 async fn named(server: &TestServer, person: &Person) -> Value {
     server.get(&format!("/api/userinfo/{}", person.uuid)).await.ok()["nickname"].clone()
@@ -124,4 +127,37 @@ async fn a_list_in_a_form_is_never_cut_in_silence() {
         assert_eq!(stored["userset"], expected, "{name}");
         post(name, 10_001).send().await.refused(413, "请求体过大");
     }
+}
+
+/// A server that answers and closes while a body is on its way resets the connection: the phone shows a network error in the
+/// place of the reason, and the text from which a client recovers is lost.
+#[tokio::test]
+async fn a_refusal_waits_for_the_body_that_is_on_its_way() {
+    let server = TestServer::with(|config| config.http.body_bytes_max = 100_000).await;
+    let alice = server.user("alice").await;
+    let half = "x".repeat(100_000);
+    for (token, status, text) in [("garbage", 400, "Token 令牌不合法！"), (&alice.token, 413, "请求体过大")]
+    {
+        let head = format!(
+            "POST /api/chat/userset HTTP/1.1\r\nhost: x\r\ntoken: {token}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{half}x",
+            2 * half.len() + 1
+        );
+        let mut stream = server.begin(head.as_bytes()).await;
+        let early = tokio::time::timeout(SILENCE, stream.read_u8()).await;
+        assert!(early.is_err(), "the server reads on: {early:?}");
+        stream.write_all(half.as_bytes()).await.unwrap();
+        let (got, reply) = answer(stream).await;
+        assert_eq!((got, reply.contains(text)), (status, true), "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_before_sending_a_body_is_answered_at_once() {
+    let server = TestServer::start().await;
+    let head = "POST /api/chat/userset HTTP/1.1\r\nhost: x\r\ntoken: garbage\r\nexpect: 100-continue\r\n\
+        content-type: application/json\r\ncontent-length: 500000\r\n\r\n";
+    let stream = server.begin(head.as_bytes()).await;
+    let reply = tokio::time::timeout(Duration::from_millis(900), answer(stream)).await.expect("no pause before it");
+    assert_eq!((reply.0, reply.1.contains("Token 令牌不合法！")), (400, true), "{}", reply.1);
 }
