@@ -149,10 +149,16 @@ pub fn client_address(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr])
         if !trusted.contains(&address) {
             break;
         }
-        let Ok(next) = hop.parse::<IpAddr>() else { break };
+        let Some(next) = hop_address(hop) else { break };
         address = next.to_canonical();
     }
     address
+}
+
+/// The address of a hop; some proxies write its port as well.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let alone = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
+    alone.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|hop| hop.ip()))
 }
 
 /// The base of URLs by which the client reached the server, as `https://chat.example.com`: what a trusted proxy says, else the
@@ -213,5 +219,17 @@ mod tests {
         assert_eq!(of(&[]), "10.0.0.2");
         assert_eq!(of(&["10.0.0.2"]), "1.2.3.4");
         assert_eq!(of(&["10.0.0.2", "1.2.3.4"]), "6.6.6.6");
+        for (written, address) in [
+            ("1.2.3.4:5678", "1.2.3.4"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:5678", "2001:db8::1"),
+            ("::ffff:1.2.3.4", "1.2.3.4"),
+            ("unknown", "10.0.0.2"),
+        ] {
+            headers.insert("x-forwarded-for", written.parse().unwrap());
+            let trusted = ["10.0.0.2".parse().unwrap()];
+            assert_eq!(client_address(peer, &headers, &trusted).to_string(), address, "{written}");
+        }
     }
 }
