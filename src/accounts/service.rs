@@ -8,6 +8,7 @@ use quick_cache::sync::Cache;
 
 use super::model::{Account, AccountRow, NewUser, Profile, Role, User};
 use super::passwords::Verdict;
+use super::sessions::Known;
 pub use super::sessions::{
     Bearer, CLOSE_SUPERSEDED, NO_ACCOUNT, Rejection, Resumed, authenticate, forget, logout, open_session, resume_guest,
     user,
@@ -19,6 +20,7 @@ use crate::config;
 use crate::db::sql::ROWS_MAX;
 use crate::db::{Conn, is_unique_violation};
 use crate::error::{AppError, Result};
+use crate::http::slots::network_of;
 use crate::ids::{self, UserId};
 use crate::limits::SlidingLimit;
 use crate::metrics::Fill;
@@ -65,12 +67,12 @@ impl State {
 
 /// Makes a registered account and logs it in (contract: people §3, chapter 1).
 pub async fn register(app: &Shared, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
-    let limit = &app.accounts.registrations;
-    if !limit.take(ip, app.clock.now_ms()) {
+    let (limit, network) = (&app.accounts.registrations, network_of(ip));
+    if !limit.take(network, app.clock.now_ms()) {
         app.metrics.limited.registration.inc();
         return Err(TOO_MANY);
     }
-    make_account(app, username, password, ip).await.inspect_err(|_| limit.give_back(&ip))
+    make_account(app, username, password, ip).await.inspect_err(|_| limit.give_back(&network))
 }
 
 async fn make_account(app: &Shared, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
@@ -136,13 +138,17 @@ pub async fn login(app: &Shared, username: &str, password: &str, ip: IpAddr) -> 
     open_session(app, row.id, role, ip).await
 }
 
-/// A password that may be wrong, for a name and from an address.
+/// A password that may be wrong, for a name and from a network.
 struct Guess<'a> {
     app: &'a App,
     key: (String, IpAddr),
 }
 
-impl Guess<'_> {
+impl<'a> Guess<'a> {
+    fn new(app: &'a App, username_key: String, ip: IpAddr) -> Self {
+        Self { app, key: (username_key, network_of(ip)) }
+    }
+
     /// Refuses it if there were too many wrong ones.
     fn admit(&self) -> Result<()> {
         let (counts, now_ms) = (&self.app.accounts, self.app.clock.now_ms());
@@ -166,7 +172,7 @@ impl Guess<'_> {
 /// a crowd behind one address may log in at once; the count is looked at again when the turn to hash has come, so that
 /// parallel guesses gain no more than there are turns.
 async fn check_password(app: &App, key: &str, password: &str, ip: IpAddr) -> Result<AccountRow> {
-    let guess = Guess { app, key: (key.to_owned(), ip) };
+    let guess = Guess::new(app, key.to_owned(), ip);
     let admit = || guess.admit();
     admit()?;
     let row = store::find_account_by_username(&mut app.db.read().await?.conn(), key).await?;
@@ -198,7 +204,7 @@ pub async fn set_password(app: &Shared, me: &Bearer, old: &str, new: &str, ip: I
     let row = store::find_account(&mut app.db.read().await?.conn(), me.user.id).await?;
     let row = row.ok_or_else(|| AppError::refused("用户不存在，无法修改密码"))?;
     // A stolen token must not be a way to try passwords that the login counts.
-    let guess = Guess { key: (store::username_key(&row.username), ip), app };
+    let guess = Guess::new(app, store::username_key(&row.username), ip);
     guess.admit()?;
     if app.passwords.verify(old, &row.password_hash, || guess.admit()).await? == Verdict::Wrong {
         guess.was_wrong();

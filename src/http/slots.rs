@@ -121,7 +121,7 @@ impl Drop for Slot {
 }
 
 /// What an address is counted as: itself, or its network.
-fn network_of(address: IpAddr) -> IpAddr {
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let mask = u128::MAX << (Ipv6Addr::BITS - NETWORK_BITS);

@@ -85,6 +85,20 @@ async fn the_right_password_from_another_address_still_gets_in() {
     assert_eq!(account["last_login_ip"], "203.0.113.8");
 }
 
+/// A home has a whole IPv6 network: who guesses from there would else be somebody new with each address.
+#[tokio::test]
+async fn guesses_from_one_ipv6_network_count_together() {
+    let server = behind_a_proxy().await;
+    let alice = server.user("alice").await;
+    for n in 0..10 {
+        let address = format!("2001:db8:0:7:{n}::1");
+        login_from(&server, &address, &alice.username, "wrong-one").await.refused(400, WRONG);
+    }
+    login_from(&server, "2001:db8:0:7:ffff::1", &alice.username, PASSWORD).await.refused(400, TOO_MANY);
+    let account = login_from(&server, "2001:db8:0:8::1", &alice.username, PASSWORD).await.ok();
+    assert_eq!(account["last_login_ip"], "2001:db8:0:8::1");
+}
+
 #[tokio::test]
 async fn a_client_that_is_no_proxy_cannot_name_its_address() {
     let server = TestServer::start().await;
