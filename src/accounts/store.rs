@@ -285,9 +285,15 @@ pub async fn delete_sessions_except(conn: &mut Conn<'_>, user: UserId, keep: &st
     Ok(())
 }
 
-/// How names compare: without regard to case (decision 16).
+/// How names compare: without regard to case (decision 16) and to spaces after them. MySQL pads what it compares, and so did
+/// the old backend's; SQLite does not. A limit that told `alice` from `alice ` would count guesses at one account twice.
 pub fn username_key(username: &str) -> String {
-    username.to_lowercase()
+    folded(username.trim_end_matches(' '))
+}
+
+/// A part of a name, or a keyword, without regard to case.
+pub fn folded(part: &str) -> String {
+    part.to_lowercase()
 }
 
 /// The role's word, as the rows of `sessions` hold it.

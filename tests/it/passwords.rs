@@ -99,6 +99,23 @@ async fn guesses_from_one_ipv6_network_count_together() {
     assert_eq!(account["last_login_ip"], "2001:db8:0:8::1");
 }
 
+/// Keyboards of phones put a space after a word that they complete. The old backend's MySQL did not see it; neither does
+/// ours, and it must not make a name of its own for guesses.
+#[tokio::test]
+async fn a_space_after_a_name_changes_nothing() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let spaced = |spaces| format!("{}{}", alice.username, " ".repeat(spaces));
+    assert_eq!(login(&server, &spaced(1), PASSWORD).await.ok()["username"], alice.username.as_str());
+    login(&server, &format!(" {}", alice.username), PASSWORD).await.refused(400, NO_ACCOUNT);
+    for n in 0..10 {
+        login(&server, &spaced(n % 3), "wrong-one").await.refused(400, WRONG);
+    }
+    for spaces in 0..3 {
+        login(&server, &spaced(spaces), PASSWORD).await.refused(400, TOO_MANY);
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_is_no_proxy_cannot_name_its_address() {
     let server = TestServer::start().await;
