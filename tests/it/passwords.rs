@@ -166,6 +166,19 @@ async fn a_new_password_replaces_the_old_one() {
 }
 
 #[tokio::test]
+async fn an_imported_password_is_replaced_like_any_other() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    // SHA-256 of "123456", as the old backend stored it.
+    let old = "8d969eef6ecad3c29a3a629280e686cf0c3f5d5a86aff3ca12020c923adc6c92";
+    server.sql("UPDATE users SET password_hash = ? WHERE id = ?", &[old.into(), alice.id.into()]).await;
+    set_password(&alice, PASSWORD, "another7", "another7").await.refused(400, "原始密码错误，无法修改密码");
+    set_password(&alice, "123456", "another7", "another7").await.ok();
+    login(&server, &alice.username, "123456").await.refused(400, WRONG);
+    login(&server, &alice.username, "another7").await.ok();
+}
+
+#[tokio::test]
 async fn a_new_password_is_refused_for_each_of_its_reasons() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
