@@ -18,7 +18,7 @@ use tracing::{error, warn};
 use super::fields::{is_something, shown};
 use super::linger;
 use super::meter::Meter;
-use super::payload::{content_type, parse_body};
+use super::payload::{content_type, fields_of, read_body};
 use crate::error::{AppError, BoxError, Result};
 
 /// Why a reply is a failure; carried by the reply to its log line.
@@ -100,14 +100,15 @@ fn log_failure(id: u64, method: &Method, path: &str, status: StatusCode, cause: 
     }
 }
 
-/// Moves the field `token` of a JSON or form body to the header `token`, where a client sent it in neither header nor
+/// Moves the field `token` of a body to the header `token`, where a client sent it in neither header nor
 /// query (contract: messaging §0 "Auth").
 async fn lift_token(request: Request) -> Result<Request> {
     let elsewhere = request.headers().get(&TOKEN).is_some_and(|token| !token.is_empty())
         || query_token(request.uri().query()).is_some()
         || !request.uri().path().starts_with("/api/chat/")
         || request.method() == Method::GET;
-    if elsewhere || !has_fields(request.headers()) {
+    // An upload is not read whole for the sake of a token; the client sends that in the header as well.
+    if elsewhere || is_upload(request.uri().path()) || !has_fields(request.headers()) {
         return Ok(request);
     }
     // Boxed, because the app sends a header.
@@ -115,9 +116,8 @@ async fn lift_token(request: Request) -> Result<Request> {
 }
 
 async fn lift_token_from_body(request: Request) -> Result<Request> {
-    let kind = content_type(request.headers());
-    let (mut parts, bytes) = super::payload::read_body(request).await?;
-    let fields = parse_body(&kind, &bytes)?;
+    let (mut parts, bytes) = read_body(request).await?;
+    let fields = fields_of(&parts.headers, bytes.clone()).await?;
     if let Some(token) = fields.get("token").filter(|token| is_something(token)) {
         // What a header cannot hold is no token of ours: it must be refused as a bad one, and not as none.
         let token = HeaderValue::from_str(&shown(token)).unwrap_or(HeaderValue::from_static("-"));
@@ -134,5 +134,5 @@ pub fn query_token(query: Option<&str>) -> Option<String> {
 
 fn has_fields(headers: &HeaderMap) -> bool {
     let kind = content_type(headers);
-    kind.contains("json") || kind.contains("urlencoded")
+    kind.contains("json") || kind.contains("urlencoded") || kind.starts_with("multipart/form-data")
 }

@@ -13,21 +13,42 @@ const FIELDS_MAX: usize = 10_000;
 /// Brackets of one name that are looked into; the rest of the name is then one word.
 const DEPTH_MAX: usize = 5;
 
-/// The fields of a form or a query.
+/// The fields of a urlencoded form or a query.
 pub fn parse(bytes: &[u8]) -> Result<Map<String, Value>> {
-    let mut fields: BTreeMap<String, Node> = BTreeMap::new();
-    for (number, (name, value)) in form_urlencoded::parse(bytes).enumerate() {
-        if number >= FIELDS_MAX {
+    let mut form = Form::default();
+    for (name, value) in form_urlencoded::parse(bytes) {
+        form.add(&name, value.into_owned())?;
+    }
+    Ok(form.into_fields())
+}
+
+/// A form of which field after field is read.
+#[derive(Debug, Default)]
+pub struct Form {
+    fields: BTreeMap<String, Node>,
+    count: usize,
+}
+
+impl Form {
+    /// Adds a field to those of the same name.
+    pub fn add(&mut self, name: &str, value: String) -> Result<()> {
+        self.count += 1;
+        if self.count > FIELDS_MAX {
             return Err(too_large());
         }
-        let (name, brackets) = parts(&name);
-        let mut node = fields.entry(name.to_owned()).or_default();
+        let (name, brackets) = parts(name);
+        let mut node = self.fields.entry(name.to_owned()).or_default();
         for bracket in brackets {
             node = node.member(bracket);
         }
-        node.values.push(value.into_owned());
+        node.values.push(value);
+        Ok(())
     }
-    Ok(fields.into_iter().map(|(name, node)| (name, node.into_value())).collect())
+
+    /// What each name holds.
+    pub fn into_fields(self) -> Map<String, Value> {
+        self.fields.into_iter().map(|(name, node)| (name, node.into_value())).collect()
+    }
 }
 
 /// A name, and what stands in the brackets after it. A name whose brackets do not close has none.

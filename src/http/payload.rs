@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::fields::{Draft, Fields};
+use super::forms::{self, Form};
 use super::serve::Origin;
-use super::{forms, surrogates};
+use super::surrogates;
 use crate::error::{AppError, BoxError, Result};
 
 /// Bytes of each body that need no room of the others': no message is longer, as a rule.
@@ -30,7 +31,7 @@ impl<T: Draft, S: Send + Sync> FromRequest<S> for Payload<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self> {
         let (mut parts, body) = request.into_parts();
         let path = path_fields(&mut parts, state).await?;
-        let mut fields = Fields::new(body_fields(Request::from_parts(parts, body), state).await?);
+        let mut fields = Fields::new(body_fields(Request::from_parts(parts, body)).await?);
         for (name, value) in path {
             fields.insert(name, value);
         }
@@ -55,14 +56,21 @@ async fn path_fields<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec
     Ok(path.iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect())
 }
 
-async fn body_fields<S: Send + Sync>(request: Request, state: &S) -> Result<Map<String, Value>> {
-    let kind = content_type(request.headers());
+async fn body_fields(request: Request) -> Result<Map<String, Value>> {
+    // Read whole first: the parser of multipart forms would report a body that is too large as one that is malformed.
+    let (parts, bytes) = read_body(request).await?;
+    fields_of(&parts.headers, bytes).await
+}
+
+/// The fields of a whole body.
+pub async fn fields_of(headers: &HeaderMap, bytes: Bytes) -> Result<Map<String, Value>> {
+    let kind = content_type(headers);
     if kind.starts_with("multipart/form-data") {
         // Boxed, because messages seldom come so, and each request would be made with room for the parser.
-        return Box::pin(multipart_fields(request, state)).await;
+        Box::pin(multipart_fields(headers, bytes)).await
+    } else {
+        parse_body(&kind, &bytes)
     }
-    let (_, bytes) = read_body(request).await?;
-    parse_body(&kind, &bytes)
 }
 
 /// The head and the whole body, or the refusal of one that is too large or breaks off. Large ones share a bounded room while
@@ -119,7 +127,7 @@ fn unreadable(cause: &BoxError) -> AppError {
     if cause.is::<LengthLimitError>() { body_rejection(StatusCode::PAYLOAD_TOO_LARGE) } else { malformed() }
 }
 
-/// Reads the fields of a whole body; a type that is neither JSON nor a form holds none, as in the old parser.
+/// Reads the fields of a whole body of JSON or of a urlencoded form; another type holds none, as in the old parser.
 pub fn parse_body(kind: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
     if kind.contains("json") {
         if bytes.iter().all(u8::is_ascii_whitespace) {
@@ -155,23 +163,23 @@ fn body_rejection(status: StatusCode) -> AppError {
     if status == StatusCode::PAYLOAD_TOO_LARGE { too_large() } else { malformed() }
 }
 
-async fn multipart_fields<S: Send + Sync>(request: Request<Body>, state: &S) -> Result<Map<String, Value>> {
-    // Read whole first: the form's parser would report a body that is too large as one that is malformed.
-    let (parts, bytes) = read_body(request).await?;
-    let mut request = Request::from_parts(parts, Body::from(bytes));
+/// The plain fields of a multipart form; files are none.
+async fn multipart_fields(headers: &HeaderMap, bytes: Bytes) -> Result<Map<String, Value>> {
+    let mut request = Request::new(Body::from(bytes));
+    request.headers_mut().extend(headers.get(header::CONTENT_TYPE).map(|kind| (header::CONTENT_TYPE, kind.clone())));
     // axum's own bound is two mebibytes, whatever ours is.
     DefaultBodyLimit::disable().apply(&mut request);
-    let mut form = Multipart::from_request(request, state).await.map_err(|_| malformed())?;
-    let mut fields = Map::new();
+    let mut form = Multipart::from_request(request, &()).await.map_err(|_| malformed())?;
+    let mut fields = Form::default();
     while let Some(part) = form.next_field().await.map_err(|e| body_rejection(e.status()))? {
         let Some(name) = part.name().map(str::to_owned) else { continue };
         if part.file_name().is_some() {
             continue;
         }
         let text = part.text().await.map_err(|e| body_rejection(e.status()))?;
-        fields.entry(name).or_insert(Value::String(text));
+        fields.add(&name, text)?;
     }
-    Ok(fields)
+    Ok(fields.into_fields())
 }
 
 #[cfg(test)]

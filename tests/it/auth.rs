@@ -26,6 +26,7 @@ async fn a_token_may_stand_in_header_query_or_body() {
     post(&format!("{ASK}?token={token}")).send().await.ok();
     post(ASK).json(&json!({ "token": token })).send().await.ok();
     post(ASK).form(&[("token", token)]).send().await.ok();
+    post(ASK).multipart(&[("token", token)]).send().await.ok();
 }
 
 #[tokio::test]

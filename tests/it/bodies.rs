@@ -85,6 +85,12 @@ async fn forms_hold_objects_and_lists_in_brackets() {
         call.send().await.ok();
         let stored = server.get(&format!("/api/userinfo/{}", alice.uuid)).await.ok();
         assert_eq!(stored["userset"], kept, "{form}");
+        let pairs: Vec<_> = form_urlencoded::parse(form.as_bytes()).collect();
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
+        alice.post("userset", json!({ "userset": "other" })).await.ok();
+        alice.call(Method::POST, "userset").multipart(&pairs).send().await.ok();
+        let stored = server.get(&format!("/api/userinfo/{}", alice.uuid)).await.ok();
+        assert_eq!(stored["userset"], kept, "multipart: {form}");
     }
 }
 
