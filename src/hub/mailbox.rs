@@ -32,7 +32,7 @@ pub struct Mailbox {
     carried: Vec<MessageId>,
     /// The newest message that a drain or a live push has handled.
     position: MessageId,
-    /// A live message found no room while `Fresh`: it is pending, though later ones may be on their way.
+    /// A live message was left pending while `Fresh`, though later ones may be on their way.
     missed: bool,
     /// A socket that is gone has answered pings: this person's client does.
     answers: bool,
@@ -131,12 +131,14 @@ impl Mailbox {
         self.choose()
     }
 
-    pub fn push(&mut self, frame: &Frame, receipt: Receipt, bytes_max: usize) -> Pushed {
+    /// `about`: an older message, which this one may not overtake.
+    pub fn push(&mut self, frame: &Frame, receipt: Receipt, about: Option<MessageId>, bytes_max: usize) -> Pushed {
         let Some(session) = self.active.clone() else { return Pushed::Left };
         // A drain was faster: it found the message in the store before it was pushed.
         if receipt.message <= self.position {
             return Pushed::Handed;
         }
+        let overtakes = about.is_some_and(|about| !self.carries(about));
         let early = match &mut self.phase {
             Phase::Draining(tail) => {
                 let had_room = !tail.more;
@@ -144,6 +146,10 @@ impl Mailbox {
                 return if had_room && tail.more { Pushed::TailFull } else { Pushed::Left };
             }
             Phase::Live => false,
+            Phase::Fresh if overtakes => {
+                self.missed = true;
+                return Pushed::Left;
+            }
             Phase::Fresh => true,
         };
         match session.push_message(frame, bytes_max) {
@@ -211,12 +217,15 @@ impl Mailbox {
     }
 
     pub fn probe_end(&mut self, due: &[MessageId]) {
-        let Some(active) = &self.active else { return };
-        let on_its_way =
-            |id: &MessageId| self.in_flight.iter().any(|e| e.receipt.message == *id && e.session == active.id);
-        if matches!(self.phase, Phase::Fresh) && !self.missed && due.iter().all(on_its_way) {
+        if matches!(self.phase, Phase::Fresh) && !self.missed && due.iter().all(|id| self.carries(*id)) {
             self.go_live(due.last().copied().unwrap_or_default());
         }
+    }
+
+    /// Whether the active socket has a message on its way.
+    fn carries(&self, id: MessageId) -> bool {
+        let Some(active) = &self.active else { return false };
+        self.in_flight.iter().any(|entry| entry.receipt.message == id && entry.session == active.id)
     }
 
     pub fn confirm(&mut self, session: u64, count: u64) -> Confirmed {
@@ -356,7 +365,7 @@ mod tests {
     #[test]
     fn an_early_message_never_moves_the_cursor_past_older_ones_that_are_on_their_way() {
         let mut mailbox = mailbox(&[(1, true)]);
-        mailbox.push(&frame(1), direct(50), ROOM);
+        mailbox.push(&frame(1), direct(50), None, ROOM);
         assert!(mailbox.ask().is_some_and(|drain| drain.asked));
         for id in [10, 20, 50] {
             assert_eq!(mailbox.drain_push(&frame(1), direct(id), ROOM), Step::Done);
@@ -371,19 +380,30 @@ mod tests {
     #[test]
     fn a_probe_makes_pushes_live_if_all_that_is_pending_is_on_its_way() {
         let mut mailbox = mailbox(&[(1, true)]);
-        mailbox.push(&frame(1), direct(5), ROOM);
+        mailbox.push(&frame(1), direct(5), None, ROOM);
         mailbox.probe_end(&ids(&[5]));
-        mailbox.push(&frame(1), direct(6), ROOM);
+        mailbox.push(&frame(1), direct(6), None, ROOM);
         assert_eq!(mailbox.confirm(1, 2).direct, Some(MessageId(6)));
+    }
+
+    #[test]
+    fn what_speaks_of_an_older_message_waits_for_it_until_the_client_asks() {
+        let mut mailbox = mailbox(&[(1, true)]);
+        mailbox.push(&frame(1), direct(5), None, ROOM);
+        assert!(matches!(mailbox.push(&frame(1), direct(6), Some(MessageId(4)), ROOM), Pushed::Left));
+        assert!(matches!(mailbox.push(&frame(1), direct(7), Some(MessageId(5)), ROOM), Pushed::Handed));
+        mailbox.probe_end(&ids(&[5]));
+        let confirmed = mailbox.confirm(1, 2);
+        assert_eq!((confirmed.direct, confirmed.early), (None, ids(&[5, 7])), "message 6 is still pending");
     }
 
     #[test]
     fn a_message_that_found_no_room_keeps_pushes_early() {
         let mut mailbox = mailbox(&[(1, true)]);
-        mailbox.push(&frame(ROOM), direct(5), ROOM);
-        mailbox.push(&frame(1), direct(6), ROOM);
+        mailbox.push(&frame(ROOM), direct(5), None, ROOM);
+        mailbox.push(&frame(1), direct(6), None, ROOM);
         mailbox.active().unwrap().take(ROOM);
-        mailbox.push(&frame(1), direct(7), ROOM);
+        mailbox.push(&frame(1), direct(7), None, ROOM);
         mailbox.probe_end(&ids(&[5]));
         let confirmed = mailbox.confirm(1, 2);
         assert_eq!((confirmed.direct, confirmed.early), (None, ids(&[5, 7])), "message 6 is still pending");

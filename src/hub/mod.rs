@@ -175,11 +175,16 @@ impl Hub {
     /// Pushes a stored message to `user`, if one of its sockets may have it now. Returns whether it is on its way; if not, it
     /// is pending.
     pub fn push(&self, user: UserId, frame: &Frame, receipt: Receipt) -> bool {
+        self.push_about(user, frame, receipt, None)
+    }
+
+    /// As [`Self::push`], of a message that speaks of an older one: on no socket does it overtake that.
+    pub fn push_about(&self, user: UserId, frame: &Frame, receipt: Receipt, about: Option<MessageId>) -> bool {
         if !self.online.get(user) {
             return false;
         }
         let Some(mut mailbox) = self.users.get_mut(&user) else { return false };
-        let pushed = mailbox.push(frame, receipt, self.outbox_bytes_max);
+        let pushed = mailbox.push(frame, receipt, about, self.outbox_bytes_max);
         drop(mailbox);
         match pushed {
             Pushed::Handed => return true,

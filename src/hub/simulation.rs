@@ -29,6 +29,10 @@ enum Op {
         direct: bool,
         size: usize,
     },
+    /// A message about one of the latest.
+    Remark {
+        back: usize,
+    },
     Push,
     /// Several messages at once.
     Say {
@@ -72,6 +76,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         3 => any::<bool>().prop_map(|registered| Op::Open { registered }),
         3 => Just(Op::Ask),
         12 => (any::<bool>(), 4_usize..120).prop_map(|(direct, size)| Op::Commit { direct, size }),
+        3 => (0_usize..6).prop_map(|back| Op::Remark { back }),
         12 => Just(Op::Push),
         4 => (2_usize..6, 60_usize..120).prop_map(|(count, size)| Op::Say { count, size }),
         8 => (0..SOCKETS_MAX, 1_usize..300).prop_map(|(socket, bytes)| Op::Take { socket, bytes }),
@@ -94,6 +99,8 @@ struct Stored {
     id: MessageId,
     stream: Stream,
     size: usize,
+    /// The older message of which it speaks.
+    about: Option<MessageId>,
 }
 
 impl Stored {
@@ -204,10 +211,14 @@ impl World {
                 }
             }
             Op::Ask => self.ask(),
-            Op::Commit { direct, size } => self.commit(direct, size),
+            Op::Commit { direct, size } => self.commit(direct, size, None),
+            Op::Remark { back } => {
+                let about = self.store.messages.iter().rev().nth(back).map(|message| message.id);
+                self.commit(true, 10, about);
+            }
             Op::Push => self.push(),
             Op::Say { count, size } => {
-                (0..count).for_each(|i| self.commit(i % 2 == 0, size));
+                (0..count).for_each(|i| self.commit(i % 2 == 0, size, None));
                 while !self.unpushed.is_empty() {
                     self.push();
                 }
@@ -277,7 +288,7 @@ impl World {
         self.sockets.iter_mut().filter(|socket| socket.alive).for_each(|socket| socket.asked = true);
     }
 
-    fn commit(&mut self, direct: bool, size: usize) {
+    fn commit(&mut self, direct: bool, size: usize, about: Option<MessageId>) {
         let id = MessageId(i64::try_from(self.store.messages.len()).unwrap() + 1);
         let stream = if direct {
             Stream::Direct
@@ -285,14 +296,14 @@ impl World {
             self.group_seq += 1;
             Stream::Group(GROUP, self.group_seq)
         };
-        let message = Stored { id, stream, size };
+        let message = Stored { id, stream, size, about };
         self.store.messages.push(message);
         self.unpushed.push_back(message);
     }
 
     fn push(&mut self) {
         if let Some(message) = self.unpushed.pop_front() {
-            self.hub().push(ME, &message.frame(), message.receipt());
+            self.hub().push_about(ME, &message.frame(), message.receipt(), message.about);
         }
     }
 
@@ -319,15 +330,16 @@ impl World {
             assert!(!self.sockets[*carrier].alive, "{id} comes again while socket {carrier} that carries it lives");
         }
         let socket = &self.sockets[index];
+        let written: BTreeSet<_> = socket.written.iter().collect();
+        let came_before = |older: MessageId| written.contains(&older) || self.confirmed.contains(&older);
         if socket.asked {
-            let written: BTreeSet<_> = socket.written.iter().collect();
-            for older in self.store.messages.iter().filter(|older| older.id < id) {
-                assert!(
-                    written.contains(&older.id) || self.confirmed.contains(&older.id),
-                    "{id} overtakes {} on a socket that has asked",
-                    older.id
-                );
+            for older in self.store.messages.iter().map(|older| older.id).filter(|older| *older < id) {
+                assert!(came_before(older), "{id} overtakes {older} on a socket that has asked");
             }
+        }
+        let message = self.store.messages.iter().find(|message| message.id == id).expect("it was committed");
+        if let Some(about) = message.about {
+            assert!(came_before(about), "{id} overtakes {about}, of which it speaks");
         }
     }
 
@@ -471,7 +483,7 @@ impl World {
             assert!(self.received.contains(&message.id), "{} never came", message.id);
         }
         // From here on pushes are live: nothing waits for another drain.
-        self.commit(true, 10);
+        self.commit(true, 10, None);
         self.push();
         assert!(self.hub().drains.lock().unwrap().is_empty());
         let socket = self.sockets.len() - 1;

@@ -49,6 +49,8 @@ pub struct Post<'a> {
     app: &'a App,
     tx: Tx,
     stored: Vec<Stored>,
+    /// See [`Post::speaks_of`].
+    about: Option<MessageId>,
     changes: Changes<'a>,
     // Last, so that the lock outlives the transaction.
     _order: OwnedMutexGuard<()>,
@@ -89,6 +91,8 @@ pub(super) struct Stored {
     pub message: NewMessage,
     /// For group messages.
     pub room: Option<Place>,
+    /// An older message that may not arrive after this one.
+    pub about: Option<MessageId>,
 }
 
 /// Where a group message stands: the group's members, and the message's number in the group.
@@ -100,12 +104,17 @@ impl<'a> Post<'a> {
         let order = app.messages.order.clone().lock_owned().await;
         let tx = app.db.begin().await?;
         let changes = Changes { app, groups: Vec::new(), friends: Vec::new() };
-        Ok(Self { app, tx, stored: Vec::new(), changes, _order: order })
+        Ok(Self { app, tx, stored: Vec::new(), about: None, changes, _order: order })
     }
 
     /// The transaction's connection, for the facts that change with the messages.
     pub fn conn(&mut self) -> Conn<'_> {
         self.tx.conn()
+    }
+
+    /// What is posted from here on is about the message `id`: it may not arrive before it.
+    pub const fn speaks_of(&mut self, id: MessageId) {
+        self.about = Some(id);
     }
 
     /// The group was changed, last of all to `room`: from the commit on, that is what is kept of it in memory, or nothing.
@@ -164,7 +173,7 @@ impl<'a> Post<'a> {
     async fn store(&mut self, message: NewMessage, room: Option<Place>) -> Result<()> {
         let seq = room.as_ref().map(|(_, seq)| *seq);
         let id = store::insert(&mut self.tx.conn(), &[(&message, seq)]).await?;
-        self.stored.push(Stored { id, message, room });
+        self.stored.push(Stored { id, message, room, about: self.about });
         Ok(())
     }
 
@@ -182,14 +191,15 @@ impl<'a> Post<'a> {
             let first = store::insert(conn, &rows).await?;
             ids.extend((first.0..).take(chunk.len()).map(MessageId));
         }
-        let stored = messages.into_iter().zip(ids).map(|((message, room), id)| Stored { id, message, room });
+        let about = self.about;
+        let stored = messages.into_iter().zip(ids).map(|((message, room), id)| Stored { id, message, room, about });
         self.stored.extend(stored);
         Ok(())
     }
 
     /// Makes everything durable, then pushes it to those who are connected. After an error nothing was acknowledged.
     pub async fn commit(self) -> Result<()> {
-        let Self { app, tx, stored, changes, _order } = self;
+        let Self { app, tx, stored, changes, _order, .. } = self;
         tx.commit().await?;
         changes.committed();
         let now_ms = app.clock.now_ms();
@@ -215,7 +225,7 @@ pub(super) async fn store_at_once(app: &App, messages: Vec<NewMessage>) -> Resul
     drop(lent);
     let now_ms = app.clock.now_ms();
     for (message, id) in messages.into_iter().zip(first.0..) {
-        push(app, &Stored { id: MessageId(id), message, room: None }, now_ms);
+        push(app, &Stored { id: MessageId(id), message, room: None, about: None }, now_ms);
     }
     Ok(())
 }
@@ -231,18 +241,18 @@ pub(super) fn fitting<'m>(messages: impl Iterator<Item = &'m NewMessage>, bytes_
 }
 
 /// Hands a committed message to the sockets of its recipients.
-fn push(app: &App, Stored { id, message, room }: &Stored, now_ms: i64) {
+fn push(app: &App, Stored { id, message, room, about }: &Stored, now_ms: i64) {
     let frame = frame(&message.body, now_ms);
     let mut left = 0;
     match (message.address, room) {
         (Address::User(user), _) => {
             let receipt = Receipt { message: *id, stream: Stream::Direct };
-            left += u64::from(!app.hub.push(user, &frame, receipt));
+            left += u64::from(!app.hub.push_about(user, &frame, receipt, *about));
         }
         (Address::Group(_, audience), Some((room, seq))) => {
             for ear in room.ears().iter().filter(|ear| audience.includes(ear, message.sender)) {
                 let stream = Stream::Group(ear.subscription, *seq);
-                left += u64::from(!app.hub.push(ear.user, &frame, Receipt { message: *id, stream }));
+                left += u64::from(!app.hub.push_about(ear.user, &frame, Receipt { message: *id, stream }, *about));
             }
         }
         (Address::Group(..), None) => {}

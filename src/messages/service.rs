@@ -210,6 +210,7 @@ pub async fn revoke(app: &App, me: &User, revocation: &Revocation) -> Result<Not
     let notice = revoke_notice(me, revocation, room.as_deref(), now_ms);
 
     let mut post = Post::begin(app).await?;
+    post.speaks_of(sent.id);
     store::update_body(&mut post.conn(), sent.id, &emptied(&sent.body)?).await?;
     match &room {
         None => post.notify(me.id, UserId(revocation.to), &notice).await?,

@@ -88,6 +88,23 @@ async fn an_undelivered_message_comes_emptied_in_its_place_and_its_notice_after_
 }
 
 #[tokio::test]
+async fn a_notice_does_not_overtake_its_message_on_a_socket_that_has_not_asked_yet() {
+    let server = TestServer::start().await;
+    let (alice, bob) = server.friends("alice", "bob").await;
+    let sent = alice.say(&bob, "oops").await.ok();
+    let mut socket = bob.socket().await;
+    let later = alice.say(&bob, "later").await.ok();
+    assert_eq!(socket.next_message().await, later, "anything else may come before the call");
+    let notice = alice.post("revokeMessage", row(&sent)).await.ok();
+    socket.expect_silence().await;
+    socket.ask().await;
+    let got = socket.next_messages(2).await;
+    assert_eq!((&got[0]["id"], &got[0]["isremove"]), (&sent["id"], &json!(1)));
+    assert_eq!(got[1], notice);
+    socket.expect_silence().await;
+}
+
+#[tokio::test]
 async fn a_message_is_revoked_within_five_minutes_by_the_server_s_own_clock() {
     let server = TestServer::start().await;
     let (alice, bob) = server.friends("alice", "bob").await;
