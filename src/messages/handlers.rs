@@ -40,14 +40,17 @@ fn chat_type(fields: &Fields, label: &str) -> Result<ChatType> {
     })
 }
 
-/// `JSON.parse(decodeURIComponent(text))`, or `None` where that would throw.
+/// `JSON.parse(decodeURIComponent(text))`, or `None` where that would throw, or where the message around it would be nested
+/// too deeply to be read again.
 fn decoded(text: &str) -> Option<Value> {
     let stray =
         |at: usize| !text.as_bytes().get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
     if text.match_indices('%').any(|(at, _)| stray(at)) {
         return None;
     }
-    serde_json::from_str(&percent_decode_str(text).decode_utf8().ok()?).ok()
+    let text = percent_decode_str(text).decode_utf8().ok()?;
+    let [options] = serde_json::from_str(&format!("[{text}]")).ok()?;
+    Some(options)
 }
 
 /// `POST /api/chat/socket/sendmessage`
@@ -105,7 +108,7 @@ mod tests {
     fn options_are_decoded_as_the_client_encodes_them() {
         assert_eq!(decoded("%7B%22a%22%3A%22%E4%B8%AD%22%7D"), Some(json!({"a": "中"})));
         assert_eq!(decoded(r#"{"a":1}"#), Some(json!({"a": 1})));
-        for broken in ["", "%7", "%zz", "%E4", "{", "undefined"] {
+        for broken in ["", " ", "%7", "%zz", "%E4", "{", "undefined", "1,2", "],[", "1]"] {
             assert_eq!(decoded(broken), None, "{broken}");
         }
     }

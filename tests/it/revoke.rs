@@ -162,6 +162,19 @@ async fn a_notice_cannot_be_revoked_and_a_message_twice_harms_nobody() {
 }
 
 #[tokio::test]
+async fn whatever_options_a_message_has_it_can_be_revoked() {
+    let server = TestServer::start().await;
+    let (alice, bob) = server.friends("alice", "bob").await;
+    for (depth, kept) in [(125, true), (127, false), (5000, false)] {
+        let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let body = json!({ "sendto_id": bob.id, "chatType": "single", "type": "text", "data": "x", "options": deep });
+        let mut sent = alice.post("socket/sendmessage", body).await.ok();
+        assert_eq!(sent["options"].take().is_array(), kept, "{depth}");
+        alice.post("revokeMessage", row(&sent)).await.ok();
+    }
+}
+
+#[tokio::test]
 async fn guests_may_revoke_and_so_may_the_user_that_a_guest_has_become() {
     let server = TestServer::start().await;
     let bob = server.user("bob").await;
