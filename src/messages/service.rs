@@ -207,7 +207,7 @@ pub async fn revoke(app: &App, me: &User, revocation: &Revocation) -> Result<Not
     let sent = store::find_sent(&mut app.db.read().await?.conn(), &uuid).await?.ok_or(NOT_YOURS)?;
     let now_ms = app.clock.now_ms();
     check_revocation(me, revocation, room.as_deref(), &sent, now_ms)?;
-    let notice = revoke_notice(me, revocation, room.as_deref(), now_ms);
+    let notice = revoke_notice(me, revocation, room.as_deref(), &uuid, now_ms);
 
     let mut post = Post::begin(app).await?;
     post.speaks_of(sent.id);
@@ -234,12 +234,13 @@ fn check_revocation(me: &User, asked: &Revocation, room: Option<&Room>, sent: &S
     Ok(())
 }
 
-fn revoke_notice(me: &User, asked: &Revocation, room: Option<&Room>, now_ms: i64) -> Notice {
+fn revoke_notice(me: &User, asked: &Revocation, room: Option<&Room>, uuid: &Uuid, now_ms: i64) -> Notice {
     let member = room.and_then(|room| room.member(me.id));
     let name = name_in_group(member, me);
     let gap = if room.is_some() { " " } else { "" };
     Notice {
-        id: asked.id.clone(),
+        // As the message has it, however it was asked for: the others look it up by its text.
+        id: uuid.to_string(),
         from_avatar: avatar_in_group(member, me).to_owned(),
         from_name: name.to_owned(),
         from_id: Party::Id(me.id.0),

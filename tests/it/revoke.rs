@@ -175,6 +175,23 @@ async fn whatever_options_a_message_has_it_can_be_revoked() {
 }
 
 #[tokio::test]
+async fn the_notice_names_the_message_as_its_recipients_know_it() {
+    let server = TestServer::start().await;
+    let (alice, bob) = server.friends("alice", "bob").await;
+    let sent = alice.say(&bob, "oops").await.ok();
+    let mut socket = bob.asking_socket().await;
+    socket.next_message().await;
+    let id = sent["id"].as_str().unwrap();
+    for spelled in [id.to_uppercase(), id.replace('-', ""), format!("{{{id}}}")] {
+        let mut asked = row(&sent);
+        asked["id"] = json!(spelled);
+        let reply = alice.post("revokeMessage", asked).await.ok();
+        assert_eq!(reply["id"], sent["id"], "{spelled}");
+        assert_eq!(socket.next_message().await, reply);
+    }
+}
+
+#[tokio::test]
 async fn guests_may_revoke_and_so_may_the_user_that_a_guest_has_become() {
     let server = TestServer::start().await;
     let bob = server.user("bob").await;
