@@ -105,6 +105,31 @@ async fn a_notice_does_not_overtake_its_message_on_a_socket_that_has_not_asked_y
 }
 
 #[tokio::test]
+async fn revocations_that_race_a_connecting_client_leave_nothing_behind() {
+    const COUNT: usize = 150;
+    let server = TestServer::start().await;
+    let (alice, bob) = server.friends("alice", "bob").await;
+    let mut sent = Vec::new();
+    for text in 0..COUNT {
+        sent.push(alice.say(&bob, &text.to_string()).await.ok());
+    }
+    let revoke = async {
+        for sent in &sent {
+            alice.post("revokeMessage", row(sent)).await.ok();
+        }
+    };
+    let (mut socket, ()) = tokio::join!(bob.asking_socket(), revoke);
+    let got = socket.next_messages(2 * COUNT).await;
+    socket.expect_silence().await;
+    for sent in &sent {
+        let of_it: Vec<_> = got.iter().filter(|message| message["id"] == sent["id"]).collect();
+        let kinds: Vec<_> = of_it.iter().map(|message| message["actionType"].as_str().unwrap_or_default()).collect();
+        assert_eq!(kinds, ["", "revoke"], "{sent}");
+        assert!(of_it[0] == sent || of_it[0]["isremove"] == 1);
+    }
+}
+
+#[tokio::test]
 async fn a_message_is_revoked_within_five_minutes_by_the_server_s_own_clock() {
     let server = TestServer::start().await;
     let (alice, bob) = server.friends("alice", "bob").await;
