@@ -14,7 +14,7 @@ pub mod payload;
 pub mod serve;
 pub mod slots;
 pub mod stream;
-mod surrogates;
+pub mod surrogates;
 
 pub use envelope::{Raw, bare, ok};
 pub use fields::{Draft, Fields};

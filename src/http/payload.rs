@@ -133,10 +133,7 @@ pub fn parse_body(kind: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Map::new());
         }
-        let parsed = serde_json::from_slice(bytes);
-        let parsed =
-            parsed.or_else(|cause| surrogates::mended(bytes).map_or(Err(cause), |json| serde_json::from_slice(&json)));
-        return parsed.map_err(|_| malformed());
+        return surrogates::parse(bytes).map_err(|_| malformed());
     }
     if kind.starts_with("application/x-www-form-urlencoded") {
         return forms::parse(bytes);

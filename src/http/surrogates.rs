@@ -1,8 +1,15 @@
 //! Halves of characters in JSON. `JSON.stringify` writes a text that was cut inside an emoji with half of a surrogate pair; the
 //! old backend's parser took that, serde_json takes no text that is not Unicode.
 
+use serde::de::DeserializeOwned;
+
+/// Parses JSON as JavaScript does: half a character becomes U+FFFD. The second look costs only what could not be read.
+pub fn parse<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice(json).or_else(|cause| mended(json).map_or(Err(cause), |json| serde_json::from_slice(&json)))
+}
+
 /// The JSON with U+FFFD in the place of each lone surrogate, or `None` if it holds none.
-pub fn mended(json: &[u8]) -> Option<Vec<u8>> {
+fn mended(json: &[u8]) -> Option<Vec<u8>> {
     let mut mended = None;
     let mut at = 0;
     while let Some(found) = json.get(at..)?.iter().position(|byte| *byte == b'\\') {

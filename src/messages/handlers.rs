@@ -14,7 +14,7 @@ use crate::accounts::auth::CurrentUser;
 use crate::app::Shared;
 use crate::error::{AppError, Result};
 use crate::http::fields::INT_MAX;
-use crate::http::{Draft, Fields, Payload, Raw, ok};
+use crate::http::{Draft, Fields, Payload, Raw, ok, surrogates};
 
 /// A group's picture is up to nine URLs of 1000 characters each, joined by commas.
 const GROUP_AVATAR_MAX: u64 = 9 * 1001;
@@ -49,7 +49,7 @@ fn decoded(text: &str) -> Option<Value> {
         return None;
     }
     let text = percent_decode_str(text).decode_utf8().ok()?;
-    let [options] = serde_json::from_str(&format!("[{text}]")).ok()?;
+    let [options] = surrogates::parse(format!("[{text}]").as_bytes()).ok()?;
     Some(options)
 }
 
@@ -108,6 +108,7 @@ mod tests {
     fn options_are_decoded_as_the_client_encodes_them() {
         assert_eq!(decoded("%7B%22a%22%3A%22%E4%B8%AD%22%7D"), Some(json!({"a": "中"})));
         assert_eq!(decoded(r#"{"a":1}"#), Some(json!({"a": 1})));
+        assert_eq!(decoded(r#"{"a":"\ud83d"}"#), Some(json!({"a": "\u{fffd}"})));
         for broken in ["", " ", "%7", "%zz", "%E4", "{", "undefined", "1,2", "],[", "1]"] {
             assert_eq!(decoded(broken), None, "{broken}");
         }

@@ -306,6 +306,12 @@ async fn names_are_measured_in_code_points_up_to_their_limits() {
     let info = alice.group_info(id).await;
     assert_eq!((&info["name"], &info["remark"]), (&json!(faces(20)), &json!(faces(500))));
     assert_eq!(info["group_users"][0]["nickname"], faces(20));
+    let odd = "\0\u{ffff}<&\"'\\%\u{202e}";
+    for (path, field) in [("groupUpdateName", "name"), ("groupremark", "remark"), ("groupnickname", "nickname")] {
+        alice.post(path, json!({ "id": id, field: odd })).await.ok();
+    }
+    let info = alice.group_info(id).await;
+    assert_eq!([&info["name"], &info["remark"], &info["group_users"][0]["nickname"]], [odd; 3]);
     // Numbers are taken for text, as everywhere.
     alice.rename(id, "x").await.ok();
     alice.post("groupUpdateName", json!({ "id": id, "name": 7 })).await.ok();

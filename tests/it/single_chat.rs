@@ -84,6 +84,51 @@ async fn data_may_be_text_or_an_object_and_ids_may_be_strings_in_json_and_forms(
     let pairs = [("sendto_id", id.as_str()), ("chatType", "single"), ("type", "image"), ("data", &content)];
     let form = alice.call(reqwest::Method::POST, "socket/sendmessage").form(&pairs).send().await.ok();
     assert_eq!(form["data"], content);
+    let content = json!({ "data": "/a.png", "otherData": { "b": ["1", "2"], "c": { "d": "" } } });
+    let (to, content) = (format!("sendto_id={id}&chatType=single&type=image"), content.to_string());
+    let nested = "data[data]=/a.png&data[otherData][b][]=1&data[otherData][b][]=2&data[otherData][c][d]=";
+    let post = alice.call(reqwest::Method::POST, "socket/sendmessage");
+    let form = post.body("application/x-www-form-urlencoded", format!("{to}&{nested}")).send().await.ok();
+    assert_eq!(form["data"], content);
+}
+
+#[tokio::test]
+async fn every_character_arrives_as_it_was_sent_live_and_later() {
+    let server = TestServer::start().await;
+    let (alice, bob) = server.users("alice", "bob").await;
+    bob.take_from_all().await;
+    let text = "\0\u{1}\u{7f}\u{2028}\u{202e}\u{feff}\u{ffff}\u{10ffff} 👨‍👩‍👧 <b>&\"'\\ %00 \\u0000 \\ud83d";
+    let content = json!({ "data": text, "dataType": false, "otherData": { text: [text] } });
+    let body = json!({ "sendto_id": bob.id, "chatType": "single", "type": text, "data": content,
+        "options": json!({ text: text }).to_string().replace('%', "%25") });
+    let sent = [send(&alice, body.clone()).await.ok(), send(&alice, body).await.ok()];
+    assert_eq!(serde_json::from_str::<Value>(sent[0]["data"].as_str().unwrap()).unwrap(), content);
+    assert_eq!((&sent[0]["type"], &sent[0]["options"]), (&json!(text), &json!({ text: text })));
+    let mut socket = bob.asking_socket().await;
+    assert_eq!(socket.next_messages(2).await, sent);
+    let live = alice.say(&bob, text).await.ok();
+    assert_eq!(socket.next_message().await, live);
+    assert_eq!(text_of(&live), text);
+}
+
+#[tokio::test]
+async fn a_text_that_was_cut_in_the_middle_of_a_character_is_sent() {
+    let server = TestServer::start().await;
+    let (alice, bob) = server.users("alice", "bob").await;
+    bob.take_from_all().await;
+    let mut socket = bob.asking_socket().await;
+    for (text, shown) in [(r"hi \ud83d", "hi \u{fffd}"), (r"\udc4d\ud83d\udc4d", "\u{fffd}👍"), (r"\\ud83d", r"\ud83d")]
+    {
+        let body = format!(
+            r#"{{"sendto_id":{},"chatType":"single","type":"text","data":{{"data":"{text}"}},"options":"%7B%22a%22%3A%22%5Cud83d%22%7D"}}"#,
+            bob.id
+        );
+        let post = alice.call(reqwest::Method::POST, "socket/sendmessage");
+        let sent = post.body("application/json", body).send().await.ok();
+        let got = socket.next_message().await;
+        assert_eq!((text_of(&got).as_str(), &got["options"]), (shown, &json!({ "a": "\u{fffd}" })));
+        assert_eq!(got, sent);
+    }
 }
 
 #[tokio::test]
