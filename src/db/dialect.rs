@@ -19,6 +19,14 @@ pub fn on_conflict_raise(engine: Engine, key: &str, column: &str) -> String {
     }
 }
 
+/// The tail of an upsert on the unique column `key` that adds the new value of `column` to the one that is there.
+pub fn on_conflict_add(engine: Engine, key: &str, column: &str) -> String {
+    match engine {
+        Engine::MySql => format!(" ON DUPLICATE KEY UPDATE {column} = {column} + VALUES({column})"),
+        Engine::Sqlite => format!(" ON CONFLICT ({key}) DO UPDATE SET {column} = {column} + excluded.{column}"),
+    }
+}
+
 /// The tail of an insert that does nothing when the unique columns `key` hold the row already.
 pub fn on_conflict_ignore(engine: Engine, key: &str) -> String {
     let first = key.split(',').next().unwrap_or(key).trim();

@@ -199,6 +199,7 @@ async fn of_answers_that_race_one_is_taken() {
         replies.iter().filter(|reply| reply.status != 200).for_each(|reply| reply.refused(400, SETTLED));
         let status = me.get("listapplyfriend/1").await.ok()["alldata"][0]["status"].clone();
         let agreed = status == "agree";
+        assert_eq!(me.waiting().await, 0);
         assert_eq!(are_friends(&applicant, &me).await, agreed);
         if agreed {
             socket.next_message().await;

@@ -32,6 +32,7 @@ mod harness;
 mod hostile;
 mod limits;
 mod many_groups;
+mod migrations;
 mod operations;
 mod oss;
 mod passwords;

@@ -31,12 +31,6 @@ const EXCEPTIONS: &[(Engine, &str, &str, &str)] = &[
     (Engine::Sqlite, "requests::friends::list_page", "sorts", "the rows of one page"),
     (Engine::MySql, "requests::friends::list_page", "sorts", "the rows of one page"),
     (Engine::MySql, "answers::count", "reads", "counts the entries of one person, of whom ENTRIES_MAX are allowed"),
-    (
-        Engine::MySql,
-        "requests::friends::count_pending",
-        "reads",
-        "counts what one person has not answered, in an index",
-    ),
 ];
 
 /// Statements of the drivers and the migrations.

@@ -147,7 +147,7 @@ async fn of_applications_that_race_one_is_taken() {
     assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1);
     replies.iter().filter(|reply| reply.status != 200).for_each(|reply| reply.refused(400, ASKED));
     let listed = other.get("listapplyfriend/1").await.ok();
-    assert_eq!((listed["alldata"].as_array().unwrap().len(), &listed["pendingCount"]), (1, &json!(1)));
+    assert_eq!((listed["alldata"].as_array().unwrap().len(), other.waiting().await), (1, 1));
     socket.next_message().await;
     socket.expect_silence().await;
 }
@@ -217,6 +217,36 @@ async fn the_list_comes_in_pages_newest_first_and_counts_all_that_wait() {
     assert_eq!(page("2?limit=5").await, names[5..10]);
     assert_eq!(page("1?limit=100000").await, names);
     assert!(page("9").await.is_empty());
+}
+
+#[tokio::test]
+async fn those_who_wait_are_counted_right_when_many_ask_are_answered_and_part_at_once() {
+    let server = TestServer::start().await;
+    let me = server.user("me").await;
+    let mut others = Vec::new();
+    for number in 0..12 {
+        others.push(server.user(&format!("other{number}")).await);
+    }
+    let [friends, strangers, late] = [&others[..4], &others[4..9], &others[9..]];
+    // Of friends, only one who has never asked may ask.
+    let [asking, asked] = [&friends[..2], &friends[2..]];
+    join_all(asking.iter().map(|other| me.befriend(other))).await;
+    join_all(asked.iter().map(|other| other.befriend(&me))).await;
+    join_all(asked.iter().map(|other| me.apply_to(other))).await;
+    join_all(asking.iter().chain(strangers).map(|other| other.apply_to(&me))).await;
+    assert_eq!((me.waiting().await, asked[0].waiting().await), (7, 1));
+    // Whoever parts takes along what either has asked of the other.
+    let parting = friends.iter().map(|other| async {
+        other.post(&format!("deletegoodfriend/{}", me.id), json!({})).await.ok();
+    });
+    let answering = strangers.iter().zip(["agree", "refuse", "ignore"]);
+    let answering = answering.map(|(other, status)| me.answer(other, status, ""));
+    let applying = late.iter().map(|other| other.apply_to(&me));
+    tokio::join!(join_all(parting), join_all(answering), join_all(applying));
+    assert_eq!(me.waiting().await, 7 - 2 - 3 + 3);
+    for other in &others {
+        assert_eq!(other.waiting().await, 0);
+    }
 }
 
 #[tokio::test]
@@ -311,5 +341,6 @@ async fn agreeing_and_parting_at_once_leave_no_half_friendship() {
         assert!([&agreed, &parted, &parted_too].iter().all(|reply| [200, 400].contains(&reply.status)));
         assert!(parted.status == 200 || parted_too.status == 200);
         are_friends(&me, &applicant).await;
+        assert_eq!((me.waiting().await, applicant.waiting().await), (0, 0));
     }
 }

@@ -48,7 +48,13 @@ async fn measure(setting: &Setting, rows: usize) -> Result<[Asked; 2], Failure> 
                  SELECT 1000001 + n, ?, 'seeded', CASE WHEN n % 10 = 0 THEN 'pending' ELSE 'refuse' END, \
                  CASE WHEN n % 10 = 0 THEN 1 ELSE NULL END, 1750000000000, 1750000000000 \
                  FROM numbers WHERE n < ? ORDER BY n",
-                &[my_id, count],
+                &[my_id.again(), count],
+            )
+            .await?;
+            seed.run(
+                "INSERT INTO friend_application_counts (user_id, pending) \
+                 SELECT friend_id, COUNT(*) FROM friend_applications WHERE pending_mark = 1 GROUP BY friend_id",
+                &[],
             )
             .await
         })

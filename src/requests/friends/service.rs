@@ -1,5 +1,8 @@
 //! The rules of becoming friends and of parting. Each change is one posting transaction: the facts and their notices are
 //! stored together or not at all, and requests that race take turns. Run each to its end ([`App::detached`]).
+//!
+//! Whoever inserts, answers or removes a pending application changes the count of the person asked in the same transaction,
+//! by what the store says that it did.
 
 use std::sync::Arc;
 
@@ -71,7 +74,8 @@ async fn check_first(conn: &mut Conn<'_>, me: UserId, to: UserId) -> Result<()> 
 /// The unique index has the last word between servers that share a database.
 async fn insert(conn: &mut Conn<'_>, pair: (UserId, UserId), note: &str, status: Status, now_ms: i64) -> Result<()> {
     let inserted = store::insert(conn, pair, note, status, now_ms).await;
-    inserted.map_err(|error| if is_unique_violation(&error) { ASKED_ALREADY } else { error })
+    inserted.map_err(|error| if is_unique_violation(&error) { ASKED_ALREADY } else { error })?;
+    if status == Status::Pending { store::upsert_pending_count(conn, pair.1, 1).await } else { Ok(()) }
 }
 
 /// Answers an application to me. `Pending` leaves it as it is; `Agree` makes us friends, with `remark` as my name for the
@@ -86,6 +90,7 @@ pub async fn answer(app: &App, me: &User, id: ApplicationId, answer: Status, rem
     if !store::update_settled(&mut post.conn(), id, answer, app.clock.now_ms()).await? {
         return Err(NOT_OPEN);
     }
+    store::upsert_pending_count(&mut post.conn(), me.id, -1).await?;
     if answer == Status::Agree {
         befriend(app, &mut post, me, &applicant, remark).await?;
     }
@@ -112,6 +117,11 @@ pub async fn part(app: &App, me: UserId, friend: UserId) -> Result<()> {
     if !friends::part(&mut post.conn(), me, friend).await? {
         return Err(NO_FRIEND);
     }
+    for (user, asked) in [(me, friend), (friend, me)] {
+        if store::delete_pending(&mut post.conn(), user, asked).await? {
+            store::upsert_pending_count(&mut post.conn(), asked, -1).await?;
+        }
+    }
     store::delete_pair(&mut post.conn(), me, friend).await?;
     post.friends_changed(me, friend);
     post.commit().await
@@ -123,7 +133,7 @@ pub async fn list(app: &App, me: UserId, page: i64, limit: i64) -> Result<(Vec<L
     let offset = page.saturating_sub(1).saturating_mul(limit);
     let mut reader = app.db.read().await?;
     let listed = store::list_page(&mut reader.conn(), me, limit, offset).await?;
-    let pending = store::count_pending(&mut reader.conn(), me).await?;
+    let pending = store::find_pending_count(&mut reader.conn(), me).await?;
     Ok((listed, pending))
 }
 

@@ -1,7 +1,8 @@
-//! Statements on `friend_applications`.
+//! Statements on `friend_applications` and `friend_application_counts`.
 
 use super::model::{Application, Listed, Status};
-use crate::db::{Conn, execute, fetch_all, fetch_one, fetch_optional};
+use crate::db::sql::Sql;
+use crate::db::{Conn, dialect, execute, fetch_all, fetch_optional};
 use crate::error::Result;
 use crate::ids::{ApplicationId, UserId};
 
@@ -63,7 +64,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// Answers the application `id`. Returns whether it was still without an answer.
+/// Answers the application `id`. Returns whether it was still without an answer: of answers that race one is taken.
 pub async fn update_settled(conn: &mut Conn<'_>, id: ApplicationId, status: Status, now_ms: i64) -> Result<bool> {
     let done = execute!(
         conn,
@@ -92,15 +93,32 @@ pub async fn list_page(conn: &mut Conn<'_>, target: UserId, limit: i64, offset: 
     )
 }
 
-/// How many applications to `target` have no answer (index `friend_applications_pending_target`).
-pub async fn count_pending(conn: &mut Conn<'_>, target: UserId) -> Result<i64> {
-    let (count,) = fetch_one!(
+/// How many applications to `target` have no answer.
+pub async fn find_pending_count(conn: &mut Conn<'_>, target: UserId) -> Result<i64> {
+    let row = fetch_optional!(conn, (i64,), "SELECT pending FROM friend_application_counts WHERE user_id = ?", target)?;
+    Ok(row.map_or(0, |(pending,)| pending))
+}
+
+/// Counts `change` more applications to `target` that have no answer.
+pub async fn upsert_pending_count(conn: &mut Conn<'_>, target: UserId, change: i64) -> Result<()> {
+    let sql = Sql::around(
+        "INSERT INTO friend_application_counts (user_id, pending) VALUES (?, ?)",
+        &dialect::on_conflict_add(conn.engine(), "user_id", "pending"),
+        "",
+    );
+    execute!(conn, sql.clone(), target, change)?;
+    Ok(())
+}
+
+/// Removes what `user` asks of `friend` if it has no answer. Returns whether there was such an application.
+pub async fn delete_pending(conn: &mut Conn<'_>, user: UserId, friend: UserId) -> Result<bool> {
+    let done = execute!(
         conn,
-        (i64,),
-        "SELECT COUNT(*) FROM friend_applications WHERE friend_id = ? AND pending_mark = 1",
-        target
+        "DELETE FROM friend_applications WHERE user_id = ? AND friend_id = ? AND pending_mark = 1",
+        user,
+        friend
     )?;
-    Ok(count)
+    Ok(done.rows == 1)
 }
 
 /// Removes every application between two people, in both directions.

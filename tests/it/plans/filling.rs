@@ -30,6 +30,7 @@ const TABLES: &[&str] = &[
      FROM numbers WHERE n <= 2000",
     "INSERT INTO friend_applications (user_id, friend_id, status, created_at, updated_at) \
      SELECT CASE WHEN n <= 3000 THEN 1 ELSE n END, n % 5000 + 2, 'agree', 0, 0 FROM numbers WHERE n > 2000",
+    "INSERT INTO friend_application_counts (user_id, pending) SELECT n, 1 FROM numbers WHERE n <= 5000",
     "INSERT INTO chat_groups (id, uuid, owner_id, name, avatar, remark, last_seq, created_at, updated_at) \
      SELECT n, CONCAT('uuid-', n), n, 'name', '', '', CASE WHEN n = 1 THEN 10000 ELSE 10 END, 0, 0 \
      FROM numbers WHERE n <= 3000",

@@ -26,6 +26,15 @@ impl Person {
         assert_eq!(self.post(&path, json!({ "status": status, "nickname": remark })).await.ok(), "ok");
     }
 
+    /// How many who ask this person have no answer; the list tells as many as it shows.
+    pub async fn waiting(&self) -> usize {
+        let listed = self.get("listapplyfriend/1?limit=1000").await.ok();
+        let rows = listed["alldata"].as_array().unwrap().iter();
+        let waiting = rows.filter(|row| row["status"] == "pending").count();
+        assert_eq!(listed["pendingCount"], waiting, "the rows and their count agree");
+        waiting
+    }
+
     /// Lets `applicant` ask, and agrees under a remark.
     pub async fn accept(&self, applicant: &Person, remark: &str) {
         applicant.apply_to(self).await;

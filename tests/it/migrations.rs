@@ -1,0 +1,61 @@
+//! A store that was filled before a migration has what the migration promises of its rows.
+
+use qingniao::config::Config;
+use qingniao::db::{Conn, Db};
+use sqlx::{query, query_as, raw_sql};
+
+use crate::support::database;
+
+async fn run(db: &Db, statement: &'static str) {
+    match db.write_one().await.unwrap().conn() {
+        Conn::MySql(c) => {
+            raw_sql(statement).execute(c.start()).await.map(drop).unwrap();
+            c.ended();
+        }
+        Conn::Sqlite(c) => raw_sql(statement).execute(c).await.map(drop).unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn applications_that_waited_before_they_were_counted_are_counted() {
+    const APPLY: &str = "INSERT INTO friend_applications (user_id, friend_id, status, pending_mark, created_at, updated_at) \
+                         VALUES (?, ?, ?, ?, 0, 0)";
+    const COUNTS: &str = "SELECT user_id, pending FROM friend_application_counts ORDER BY user_id";
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::defaults();
+    config.data_dir = folder.path().to_owned();
+    config.database_url = database::fresh("qingniao_counts_").await.unwrap_or_default();
+    let db = Db::open(&config).await.unwrap();
+    // As it was before 0040.
+    run(&db, "CREATE INDEX friend_applications_pending_target ON friend_applications (friend_id, pending_mark)").await;
+    run(&db, "DROP TABLE friend_application_counts").await;
+    run(&db, "DELETE FROM _sqlx_migrations WHERE version BETWEEN 40 AND 42").await;
+    let open = ("pending", Some(1));
+    let applications = [(2, 1, open), (3, 1, open), (4, 1, ("refuse", None)), (1, 2, open), (1, 3, ("agree", None))];
+    for (user, friend, (status, mark)) in applications {
+        match db.write_one().await.unwrap().conn() {
+            Conn::MySql(c) => {
+                query(APPLY)
+                    .bind(user)
+                    .bind(friend)
+                    .bind(status)
+                    .bind(mark)
+                    .execute(c.start())
+                    .await
+                    .map(drop)
+                    .unwrap();
+                c.ended();
+            }
+            Conn::Sqlite(c) => {
+                query(APPLY).bind(user).bind(friend).bind(status).bind(mark).execute(c).await.map(drop).unwrap();
+            }
+        }
+    }
+    db.close().await;
+    let db = Db::open(&config).await.unwrap();
+    let counts: Vec<(i64, i64)> = match db.read().await.unwrap().conn() {
+        Conn::MySql(c) => query_as(COUNTS).fetch_all(c.start()).await.unwrap(),
+        Conn::Sqlite(c) => query_as(COUNTS).fetch_all(c).await.unwrap(),
+    };
+    assert_eq!(counts, [(1, 2), (2, 1)]);
+}
