@@ -1,4 +1,4 @@
-//! Single chat under load: pairs of a sender and a recipient who is online. Measures, and checks that every acknowledged
+//! Chat of two under load: pairs of a sender and a recipient who is online. Measures, and checks that every acknowledged
 //! message arrives, once and in order.
 
 use std::{
@@ -19,6 +19,7 @@ use crate::{
     mark::{Mark, now_ns},
     people::{self, Person},
     procfs::CpuReading,
+    server::Server,
 };
 
 /// How long the last messages may take to arrive after the load has ended.
@@ -28,7 +29,8 @@ const ARRIVAL_TIME: Duration = Duration::from_secs(10);
 pub struct Chat {
     address: SocketAddr,
     senders: Vec<Person>,
-    recipients: Vec<Person>,
+    /// Where each of them writes to.
+    addressees: Vec<Addressee>,
     listeners: Crew,
     board: Rc<Board>,
 }
@@ -83,9 +85,30 @@ impl Chat {
         let senders = people::register(address, &format!("{prefix}_s"), pairs).await?;
         let recipients = people::register(address, &format!("{prefix}_r"), pairs).await?;
         people::open_doors(address, &recipients).await?;
-        let lines = (0..pairs).map(|_| Line::default()).collect();
+        let addressees = recipients.iter().map(|person| Addressee::Person(person.id)).collect();
+        Self::between(address, senders, &recipients, addressees).await
+    }
+
+    /// The same, where each pair writes in a group of its own.
+    pub async fn prepare_in_groups(server: &Server, pairs: usize, prefix: &str) -> Result<Self, Failure> {
+        let senders = people::register(server.address, &format!("{prefix}_s"), pairs).await?;
+        let recipients = people::register(server.address, &format!("{prefix}_r"), pairs).await?;
+        let mut addressees = Vec::with_capacity(pairs);
+        for (sender, recipient) in senders.iter().zip(recipients.chunks(1)) {
+            addressees.push(Addressee::Group(people::make_group(server, sender, recipient).await?));
+        }
+        Self::between(server.address, senders, &recipients, addressees).await
+    }
+
+    async fn between(
+        address: SocketAddr,
+        senders: Vec<Person>,
+        recipients: &[Person],
+        addressees: Vec<Addressee>,
+    ) -> Result<Self, Failure> {
+        let lines = senders.iter().map(|_| Line::default()).collect();
         let board = Rc::new(Board { lines, ..Board::default() });
-        let listeners = people::come_online(address, &recipients, |_| {
+        let listeners = people::come_online(address, recipients, |_| {
             let (board, mut hint) = (Rc::clone(&board), 0);
             move |frame: &[u8]| {
                 if let Some(mark) = Mark::find(frame, &mut hint) {
@@ -94,7 +117,7 @@ impl Chat {
             }
         })
         .await?;
-        Ok(Self { address, senders, recipients, listeners, board })
+        Ok(Self { address, senders, addressees, listeners, board })
     }
 
     /// Sends for a while. May be called again: the numbers go on.
@@ -102,9 +125,9 @@ impl Chat {
         let board = Rc::clone(&self.board);
         board.begin();
         let mut sending = Crew::default();
-        for (index, (sender, recipient)) in self.senders.iter().zip(&self.recipients).enumerate() {
+        for (index, (sender, addressee)) in self.senders.iter().zip(&self.addressees).enumerate() {
             let stream = u32::try_from(index).doing("a stream's number")?;
-            let letter = Letter::new(&sender.token, Addressee::Person(recipient.id), stream);
+            let letter = Letter::new(&sender.token, *addressee, stream);
             // Paced senders do not all send at the same moment.
             let delay = pace.gap.map(|gap| gap.mul_f64(float(index) / float(self.senders.len())));
             sending.add(send_on(self.address, letter, Rc::clone(&board), pace.gap.zip(delay)));

@@ -2,6 +2,7 @@
 
 mod applications;
 mod bystanders;
+mod circles;
 mod comeback;
 mod drain;
 mod fanout;
@@ -41,6 +42,7 @@ enum Job {
     Single { senders: usize },
     Fanout { members: usize },
     Bystanders,
+    Circles { senders: usize },
     GroupInfo,
     GroupList,
     Comeback,
@@ -81,6 +83,8 @@ pub const ROWS: &[Row] = &[
     Row::new(GROUPS, "fanout-500", "group chat, 500 members online", Job::Fanout { members: 500 }).with_ceiling(),
     Row::new(GROUPS, "fanout-3000", "group chat, 3,000 members online", Job::Fanout { members: 3000 }).with_ceiling(),
     Row::new(GROUPS, "bystanders", "group of 3,000 with 10 online, against small groups", Job::Bystanders),
+    Row::new(GROUPS, "circles-64", "64 senders, each in a group of two", Job::Circles { senders: 64 }),
+    Row::new(GROUPS, "circles-1", "one sender in a group of two", Job::Circles { senders: 1 }),
     Row::new(GROUPS, "groupinfo", "groupinfo of 3,000 members", Job::GroupInfo),
     Row::new(GROUPS, "grouplist", "grouplist of someone in 1,000 groups", Job::GroupList),
     Row::new(GROUPS, "comeback", "members come back, each with 1,000 missed group messages", Job::Comeback),
@@ -132,6 +136,7 @@ impl Row {
             Job::Single { senders } => single::run(setting, senders).await,
             Job::Fanout { members } => fanout::run(setting, members).await,
             Job::Bystanders => bystanders::run(setting).await,
+            Job::Circles { senders } => circles::run(setting, senders).await,
             Job::GroupInfo => grouplists::info(setting).await,
             Job::GroupList => grouplists::list(setting).await,
             Job::Comeback => comeback::run(setting).await,

@@ -24,16 +24,22 @@ impl Sql {
 
     /// `head` followed by `count` times `row`, comma-separated, and `tail`: `INSERT … VALUES (?,?),(?,?)`.
     pub fn rows(head: &'static str, row: &'static str, count: usize, tail: &str) -> Self {
-        let mut text = String::with_capacity(head.len() + (row.len() + 1) * count + tail.len());
-        text.push_str(head);
+        Self(head.to_owned()).then(row, count, ",", tail)
+    }
+
+    /// With one list more: `count` times `part`, with `between` between two of them, and `tail`.
+    #[must_use]
+    pub fn then(mut self, part: &'static str, count: usize, between: &'static str, tail: &str) -> Self {
+        let text = &mut self.0;
+        text.reserve((part.len() + between.len()) * count + tail.len());
         for i in 0..count {
             if i > 0 {
-                text.push(',');
+                text.push_str(between);
             }
-            text.push_str(row);
+            text.push_str(part);
         }
         text.push_str(tail);
-        Self(text)
+        self
     }
 
     /// `count` times the same query, one after the other in one result.

@@ -1,18 +1,20 @@
 //! A group, its members, and the room that a message is posted to.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::clock;
+use crate::hub::{Crowd, Hub};
 use crate::ids::{GroupId, MemberId, SubscriptionId, UserId};
 
 /// Standing of a member who may speak and hear.
 pub const MEMBER_ACTIVE: i64 = 1;
 /// Standing of somebody who waits for the owner's approval.
 pub const MEMBER_WAITING: i64 = 2;
+/// Status of a group that can be used.
+pub const OPEN: i64 = 1;
 /// Status of a group that its owner dissolved.
 pub const DISSOLVED: i64 = 0;
 /// Most avatars that make up a group's picture.
@@ -50,7 +52,7 @@ pub struct Group {
 impl Group {
     /// Whether the group can be used at all.
     pub const fn is_open(&self) -> bool {
-        self.status == 1
+        self.status == OPEN
     }
 
     /// Whether it was not dissolved: a locked group still knows its members.
@@ -79,6 +81,19 @@ impl Group {
             update_time: Some(clock::iso(self.updated_at)),
         }
     }
+}
+
+/// What changes of a group's row while it is talked in, and what tells whether anything else did.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct Counters {
+    /// Row id.
+    pub id: GroupId,
+    /// The number of the newest message.
+    pub last_seq: i64,
+    /// Grows with every change of the group or its members.
+    pub version: i64,
+    /// See [`Group::status`].
+    pub status: i64,
 }
 
 /// See [`Group::card`] and [`Group::listed`].
@@ -125,7 +140,7 @@ impl Member {
     }
 }
 
-/// One member as a message sees it: small, since a message to thousands looks at each.
+/// One member as a message sees it: small, since a message to thousands who are connected looks at each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ear {
     /// Who it is.
@@ -134,6 +149,8 @@ pub struct Ear {
     pub subscription: SubscriptionId,
     /// Whether the member may speak and hear.
     pub active: bool,
+    /// Which of the members it is.
+    place: u32,
 }
 
 /// Everyone in a group, in whatever standing.
@@ -141,24 +158,29 @@ pub struct Ear {
 pub struct People {
     /// In the order in which they came.
     members: Vec<Member>,
-    places: HashMap<UserId, usize>,
+    /// In the order of user ids, for the search of one.
     ears: Vec<Ear>,
+    /// The same people, for the search of those who are connected.
+    crowd: Crowd,
+    active: usize,
 }
 
 impl People {
     /// Builds the indexes over the members.
     pub fn new(members: Vec<Member>) -> Self {
-        let places = members.iter().enumerate().map(|(place, member)| (member.user_id, place)).collect();
-        let ears = members.iter().map(Ear::of).collect();
-        Self { members, places, ears }
+        let mut ears: Vec<_> = (0..).zip(&members).map(|(place, member)| Ear::of(place, member)).collect();
+        ears.sort_unstable_by_key(|ear| ear.user);
+        let crowd = Crowd::new(ears.iter().map(|ear| ear.user));
+        let active = ears.iter().filter(|ear| ear.active).count();
+        Self { members, ears, crowd, active }
     }
 
     /// With one member more, or in another standing or under another name.
     #[must_use]
     pub fn with(&self, member: Member) -> Self {
         let mut members = self.members.clone();
-        match self.places.get(&member.user_id) {
-            Some(place) => members[*place] = member,
+        match self.place(member.user_id) {
+            Some(place) => members[place] = member,
             None => members.push(member),
         }
         Self::new(members)
@@ -169,11 +191,16 @@ impl People {
     pub fn without(&self, user: UserId) -> Self {
         Self::new(self.members.iter().filter(|member| member.user_id != user).cloned().collect())
     }
+
+    fn place(&self, user: UserId) -> Option<usize> {
+        let found = self.ears.binary_search_by_key(&user, |ear| ear.user).ok()?;
+        Some(self.ears[found].place as usize)
+    }
 }
 
 impl Ear {
-    const fn of(member: &Member) -> Self {
-        Self { user: member.user_id, subscription: member.subscription, active: member.is_active() }
+    const fn of(place: u32, member: &Member) -> Self {
+        Self { user: member.user_id, subscription: member.subscription, active: member.is_active(), place }
     }
 }
 
@@ -189,17 +216,17 @@ pub struct Room {
 impl Room {
     /// The member, in whatever standing.
     pub fn member(&self, user: UserId) -> Option<&Member> {
-        self.people.places.get(&user).map(|place| &self.people.members[*place])
+        self.people.place(user).map(|place| &self.people.members[place])
     }
 
-    /// Whether somebody may speak and hear.
-    pub fn has_active(&self) -> bool {
-        self.people.ears.iter().any(|ear| ear.active)
+    /// How many may speak and hear.
+    pub fn active(&self) -> usize {
+        self.people.active
     }
 
-    /// Everyone as a message sees them.
-    pub fn ears(&self) -> &[Ear] {
-        &self.people.ears
+    /// Those of all who are connected, in the order of their ids: the absent cost nothing, however many they are.
+    pub fn connected<'a>(&'a self, hub: &'a Hub) -> impl Iterator<Item = &'a Ear> {
+        hub.connected(&self.people.crowd).map(|place| &self.people.ears[place])
     }
 
     /// How many are in it, in whatever standing.
@@ -308,5 +335,13 @@ mod tests {
         assert_eq!(people.with(member(2, 1)), People::new(vec![member(1, 1), member(2, 1)]));
         assert_eq!(people.without(UserId(101)), People::new(vec![member(2, 2)]));
         assert_eq!(people.without(UserId(9)), people);
+    }
+
+    #[test]
+    fn a_member_is_found_whatever_the_order_of_coming() {
+        let members = [5, 1, 9, 3].map(|id| member(id, id % 2));
+        let people = Arc::new(People::new(members.to_vec()));
+        assert_eq!(members.iter().map(|one| people.place(one.user_id)).collect::<Vec<_>>(), [0, 1, 2, 3].map(Some));
+        assert_eq!([0, 102, 110].map(|id| people.place(UserId(id))), [None; 3]);
     }
 }

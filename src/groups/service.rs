@@ -10,11 +10,12 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 pub use super::changes::{Edit, create, lock};
-use super::model::{Group, Joined, Participant, People, Room};
+use super::model::{Counters, Group, Joined, OPEN, Participant, People, Room};
 use super::store;
 use crate::app::App;
 use crate::clock::MINUTE_MS;
 use crate::db::Conn;
+use crate::db::sql::ROWS_MAX;
 use crate::error::{AppError, Result};
 use crate::ids::{GroupId, UserId};
 use crate::metrics::Fill;
@@ -34,16 +35,27 @@ pub struct State {
     rooms: Cache<GroupId, Kept, ByMembers>,
 }
 
-/// A room in memory, and when it was last known to be what the store has.
+/// A room in memory.
 #[derive(Clone, Debug)]
 struct Kept {
     room: Arc<Room>,
-    checked_at: Arc<AtomicI64>,
+    marks: Arc<Marks>,
 }
+
+#[derive(Debug)]
+struct Marks {
+    /// When the room was last known to be what the store has.
+    checked_at: AtomicI64,
+    /// The number of the group's newest message, as far as is known, or [`UNKNOWN`].
+    last_seq: AtomicI64,
+}
+
+const UNKNOWN: i64 = -1;
 
 impl Kept {
     fn new(app: &App, room: Arc<Room>) -> Self {
-        Self { room, checked_at: Arc::new(AtomicI64::new(app.clock.now_ms())) }
+        let (checked_at, last_seq) = (AtomicI64::new(app.clock.now_ms()), AtomicI64::new(UNKNOWN));
+        Self { room, marks: Arc::new(Marks { checked_at, last_seq }) }
     }
 }
 
@@ -72,12 +84,12 @@ impl State {
 /// The group and everyone in it, as of its last change on this server. Dissolved groups have a room that is empty.
 pub async fn room(app: &App, id: GroupId) -> Result<Option<Arc<Room>>> {
     let now_ms = app.clock.now_ms();
-    if let Some(Kept { room, checked_at }) = app.groups.rooms.get(&id)
-        && now_ms - checked_at.load(Ordering::Relaxed) > UNCHECKED_MS
+    if let Some(Kept { room, marks }) = app.groups.rooms.get(&id)
+        && now_ms - marks.checked_at.load(Ordering::Relaxed) > UNCHECKED_MS
     {
         let found = Box::pin(async { store::find_group(&mut app.db.read().await?.conn(), id).await });
         if found.await?.as_ref() == Some(&room.group) {
-            checked_at.store(now_ms, Ordering::Relaxed);
+            marks.checked_at.store(now_ms, Ordering::Relaxed);
         } else {
             forget(app, id);
         }
@@ -161,20 +173,62 @@ pub async fn profile(app: &App, id: GroupId) -> Result<(Group, Vec<Participant>)
 /// Message numbers reserved in a transaction that now holds the group's lock.
 #[derive(Clone, Copy, Debug)]
 pub struct Reserved {
+    /// The group.
+    pub group: GroupId,
     /// The first of the numbers.
     pub first_seq: i64,
+    /// The last of them.
+    pub last_seq: i64,
     /// The group's version under the lock.
     pub version: i64,
-    /// The group's status under the lock.
-    pub status: i64,
+    /// Whether the group is open under the lock: another program may close it and leave its version.
+    pub open: bool,
 }
 
-/// Reserves `count` message numbers of the group; `None` if it does not exist.
-pub async fn reserve(conn: &mut Conn<'_>, id: GroupId, count: usize) -> Result<Option<Reserved>> {
-    let count = i64::try_from(count).unwrap_or(i64::MAX);
-    if !store::update_last_seq(conn, id, count).await? {
-        return Ok(None);
+/// Reserves message numbers, so many in each of the groups, by two statements for all of them. Those that do not exist are
+/// missing from the answer. The groups come in the order of their ids, so that two nodes cannot deadlock.
+pub async fn reserve(conn: &mut Conn<'_>, counts: &[(GroupId, i64)]) -> Result<Vec<Reserved>> {
+    let mut reserved = Vec::with_capacity(counts.len());
+    for chunk in counts.chunks(ROWS_MAX) {
+        store::update_last_seqs(conn, chunk).await?;
+        for Counters { id, last_seq, version, status } in store::list_counters(conn, chunk).await? {
+            let count = chunk.iter().find(|(group, _)| *group == id).map_or(0, |(_, count)| *count);
+            let (first_seq, open) = (last_seq - count + 1, status == OPEN);
+            reserved.push(Reserved { group: id, first_seq, last_seq, version, open });
+        }
     }
-    let (last_seq, version, status) = store::find_counters(conn, id).await?;
-    Ok(Some(Reserved { first_seq: last_seq - count + 1, version, status }))
+    Ok(reserved)
+}
+
+/// What [`reserve`] would give, with who is in each group, if memory knows all of them and they are open. Whether they
+/// still stand so in the store, [`reserve_expected`] tells.
+pub fn expected(app: &App, counts: &[(GroupId, i64)]) -> Option<Vec<(Reserved, Arc<Room>)>> {
+    let expect = |(id, count): &(GroupId, i64)| {
+        let Kept { room, marks } = app.groups.rooms.get(id)?;
+        let newest = marks.last_seq.load(Ordering::Relaxed);
+        let (first_seq, last_seq, version) = (newest + 1, newest + count, room.group.version);
+        let expected = Reserved { group: *id, first_seq, last_seq, version, open: true };
+        (newest != UNKNOWN && room.group.is_open()).then_some((expected, room))
+    };
+    counts.iter().map(expect).collect()
+}
+
+/// Reserves what was expected, by one statement and without a look at the groups. Returns whether each of them stood as
+/// expected; if not, the transaction is to be taken back. The groups come in the order of their ids.
+pub async fn reserve_expected(conn: &mut Conn<'_>, expected: &[Reserved]) -> Result<bool> {
+    for chunk in expected.chunks(ROWS_MAX) {
+        if store::update_last_seqs_expected(conn, chunk).await? != chunk.len() as u64 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A transaction has left the group with these numbers taken.
+pub fn taken(app: &App, reserved: &Reserved) {
+    if let Some(Kept { room, marks }) = app.groups.rooms.get(&reserved.group)
+        && room.group.version == reserved.version
+    {
+        marks.last_seq.store(reserved.last_seq, Ordering::Relaxed);
+    }
 }

@@ -1,8 +1,9 @@
 //! Statements on `chat_groups`, `group_members` and `subscriptions`.
 
-use super::model::{AVATARS_MAX, Group, Joined, MEMBER_ACTIVE, Member, Participant};
+use super::model::{AVATARS_MAX, Counters, Group, Joined, MEMBER_ACTIVE, Member, Participant};
+use super::service::Reserved;
 use crate::db::sql::{ROWS_MAX, Sql};
-use crate::db::{Conn, execute, execute_with, fetch_all, fetch_one, fetch_optional};
+use crate::db::{Conn, execute, execute_with, fetch_all, fetch_all_with, fetch_optional};
 use crate::error::Result;
 use crate::ids::{GroupId, MemberId, SubscriptionId, UserId};
 
@@ -69,14 +70,51 @@ pub async fn update_group(conn: &mut Conn<'_>, group: &Group) -> Result<()> {
     Ok(())
 }
 
-/// Reserves `count` message numbers. Locks the group until the end of the transaction. Returns whether it exists.
-pub async fn update_last_seq(conn: &mut Conn<'_>, id: GroupId, count: i64) -> Result<bool> {
-    Ok(execute!(conn, "UPDATE chat_groups SET last_seq = last_seq + ? WHERE id = ?", count, id)?.rows == 1)
+/// Reserves message numbers, so many in each of up to [`ROWS_MAX`] groups. Locks those that exist until the end of the
+/// transaction, in the order of their ids.
+pub async fn update_last_seqs(conn: &mut Conn<'_>, counts: &[(GroupId, i64)]) -> Result<()> {
+    let sql = Sql::around("UPDATE chat_groups SET last_seq = last_seq + CASE id", "", "")
+        .then(" WHEN ? THEN ?", counts.len(), "", " END WHERE id IN (")
+        .then("?", counts.len(), ",", ")");
+    execute_with!(conn, sql.clone(), q => {
+        for (id, count) in counts {
+            q = q.bind(*id).bind(*count);
+        }
+        for (id, _) in counts {
+            q = q.bind(*id);
+        }
+        q
+    })?;
+    Ok(())
 }
 
-/// `last_seq`, `version` and `status`.
-pub async fn find_counters(conn: &mut Conn<'_>, id: GroupId) -> Result<(i64, i64, i64)> {
-    fetch_one!(conn, (i64, i64, i64), "SELECT last_seq, version, status FROM chat_groups WHERE id = ?", id)
+/// The same, for groups that are open and stand as expected: at this version, with the number before the first as their
+/// newest. Returns how many do.
+pub async fn update_last_seqs_expected(conn: &mut Conn<'_>, expected: &[Reserved]) -> Result<u64> {
+    let sql = Sql::around("UPDATE chat_groups SET last_seq = CASE id", "", "")
+        .then(" WHEN ? THEN ?", expected.len(), "", " END WHERE status = 1 AND (")
+        .then("id = ? AND version = ? AND last_seq = ?", expected.len(), " OR ", ")");
+    let done = execute_with!(conn, sql.clone(), q => {
+        for reserved in expected {
+            q = q.bind(reserved.group).bind(reserved.last_seq);
+        }
+        for reserved in expected {
+            q = q.bind(reserved.group).bind(reserved.version).bind(reserved.first_seq - 1);
+        }
+        q
+    })?;
+    Ok(done.rows)
+}
+
+/// The counters of up to [`ROWS_MAX`] groups.
+pub async fn list_counters(conn: &mut Conn<'_>, groups: &[(GroupId, i64)]) -> Result<Vec<Counters>> {
+    let sql = Sql::rows("SELECT id, last_seq, version, status FROM chat_groups WHERE id IN (", "?", groups.len(), ")");
+    fetch_all_with!(conn, Counters, sql.clone(), q => {
+        for (id, _) in groups {
+            q = q.bind(*id);
+        }
+        q
+    })
 }
 
 /// Whether the person is an active member of an open group (index `group_members_user`).

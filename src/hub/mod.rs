@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 pub use frame::Frame;
 use mailbox::{Mailbox, Pushed};
+pub use online::Crowd;
 use online::Online;
 pub use outbox::{Burst, Ending, Session, Ticket};
 use tokio::sync::Notify;
@@ -170,6 +171,12 @@ impl Hub {
         }
         session.pass_room();
         self.start(drain);
+    }
+
+    /// Places in `crowd` of those who are connected, in order. Whoever is not among them when a committed message is looked up
+    /// for finds it in the store, as with [`Hub::push`].
+    pub fn connected<'a>(&'a self, crowd: &'a Crowd) -> impl Iterator<Item = usize> + 'a {
+        self.online.of(crowd)
     }
 
     /// Pushes a stored message to `user`, if one of its sockets may have it now. Returns whether it is on its way; if not, it

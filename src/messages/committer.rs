@@ -1,7 +1,7 @@
 //! Group commit: chat messages of all requests are stored in one transaction for all that came in while the last one was
 //! being synced. No timer: an idle server commits at once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,6 @@ use crate::db::in_time;
 use crate::db::sql::ROWS_MAX;
 use crate::error::{AppError, Result};
 use crate::groups::model::{Member, Room};
-use crate::groups::service::{self as groups, Reserved};
 use crate::ids::{GroupId, UserId};
 use crate::metrics::Commits;
 
@@ -155,11 +154,9 @@ async fn commit(app: &App, batch: Batch) -> Result<Vec<Option<AppError>>> {
         post::store_at_once(app, batch.into_iter().map(|(message, _)| message).collect()).await?;
         return Ok(refusals);
     }
-    let mut post = Post::begin(app).await?;
-    let rooms = reserve_all(app, &mut post, &batch).await?;
+    let (mut post, rooms) = Post::begin_in(app, &group_counts(&batch)).await?;
+    let mut rooms = rooms.into_iter().map(|(reserved, room)| (reserved.group, (room, reserved.first_seq))).collect();
     let fresh = fresh_contacts(app, &mut post, &batch).await?;
-    let mut next: HashMap<GroupId, i64> =
-        rooms.iter().map(|(id, reserved)| (*id, reserved.as_ref().map_or(0, |(r, _)| r.first_seq))).collect();
     let mut written = HashSet::new();
     let mut refusals = Vec::with_capacity(batch.len());
     let mut accepted = Vec::with_capacity(batch.len());
@@ -170,7 +167,7 @@ async fn commit(app: &App, batch: Batch) -> Result<Vec<Option<AppError>>> {
                 let first = fresh.contains(&pair) && written.insert(pair);
                 if first_only && !first { Err(ONE_ONLY) } else { Ok(None) }
             }
-            Address::Group(id, _) => admit(&rooms, &mut next, id, message.sender).map(Some),
+            Address::Group(id, _) => admit(&mut rooms, id, message.sender).map(Some),
         };
         match verdict {
             Ok(room) => {
@@ -200,37 +197,28 @@ fn is_plain(app: &App, message: &NewMessage) -> bool {
     matches!(message.address, Address::User(to) if app.messages.contacts.get(&(message.sender, to)).is_some())
 }
 
-type Rooms = HashMap<GroupId, Option<(Reserved, Arc<Room>)>>;
-
-/// Reserves numbers for each group of the batch, in the order of their ids so that two nodes cannot deadlock.
-async fn reserve_all(app: &App, post: &mut Post<'_>, batch: &Batch) -> Result<Rooms> {
-    let mut counts: std::collections::BTreeMap<GroupId, usize> = std::collections::BTreeMap::new();
+/// How many messages go to each group of the batch.
+fn group_counts(batch: &Batch) -> Vec<(GroupId, i64)> {
+    let mut counts: BTreeMap<GroupId, i64> = BTreeMap::new();
     for (message, _) in batch {
         if let Address::Group(id, _) = message.address {
             *counts.entry(id).or_default() += 1;
         }
     }
-    let mut rooms = Rooms::with_capacity(counts.len());
-    for (id, count) in counts {
-        let mut conn = post.conn();
-        let room = match groups::reserve(&mut conn, id, count).await?.filter(|reserved| reserved.status == 1) {
-            Some(reserved) => groups::room_at(app, &mut conn, id, reserved.version).await?.map(|room| (reserved, room)),
-            None => None,
-        };
-        rooms.insert(id, room);
-    }
-    Ok(rooms)
+    counts.into_iter().collect()
 }
 
+/// The open groups of a batch, with the number of the next message in each.
+type Rooms = HashMap<GroupId, (Arc<Room>, i64)>;
+
 /// Whether the sender may speak in the group, as things stand under the group's lock; if so, the message's number.
-fn admit(rooms: &Rooms, next: &mut HashMap<GroupId, i64>, id: GroupId, sender: UserId) -> Result<(Arc<Room>, i64)> {
-    let Some(Some((_, room))) = rooms.get(&id) else { return Err(NO_GROUP) };
+fn admit(rooms: &mut Rooms, id: GroupId, sender: UserId) -> Result<(Arc<Room>, i64)> {
+    let (room, next) = rooms.get_mut(&id).ok_or(NO_GROUP)?;
     if !room.member(sender).is_some_and(Member::is_active) {
         return Err(NOT_A_MEMBER);
     }
-    let seq = next.get_mut(&id).ok_or(NO_GROUP)?;
-    let number = *seq;
-    *seq += 1;
+    let number = *next;
+    *next += 1;
     Ok((room.clone(), number))
 }
 

@@ -44,6 +44,15 @@ impl Audience {
             Self::Everyone => true,
         }
     }
+
+    /// How many of the room are among the recipients.
+    pub fn count(self, room: &Room, sender: UserId) -> usize {
+        match self {
+            Self::Others => room.active() - usize::from(room.member(sender).is_some_and(Member::is_active)),
+            Self::Members => room.active(),
+            Self::Everyone => room.len(),
+        }
+    }
 }
 
 /// Where a message goes.

@@ -17,7 +17,7 @@ use crate::db::{Conn, Tx};
 use crate::error::{AppError, Result};
 use crate::friends::service as friends;
 use crate::groups::model::Room;
-use crate::groups::service as groups;
+use crate::groups::service::{self as groups, Reserved};
 use crate::hub::{Receipt, Stream};
 use crate::ids::{GroupId, MessageId, UserId};
 
@@ -51,6 +51,7 @@ pub struct Post<'a> {
     stored: Vec<Stored>,
     /// See [`Post::speaks_of`].
     about: Option<MessageId>,
+    reserved: Vec<Reserved>,
     changes: Changes<'a>,
     // Last, so that the lock outlives the transaction.
     _order: OwnedMutexGuard<()>,
@@ -104,7 +105,7 @@ impl<'a> Post<'a> {
         let order = app.messages.order.clone().lock_owned().await;
         let tx = app.db.begin().await?;
         let changes = Changes { app, groups: Vec::new(), friends: Vec::new() };
-        Ok(Self { app, tx, stored: Vec::new(), about: None, changes, _order: order })
+        Ok(Self { app, tx, stored: Vec::new(), about: None, reserved: Vec::new(), changes, _order: order })
     }
 
     /// The transaction's connection, for the facts that change with the messages.
@@ -153,13 +154,14 @@ impl<'a> Post<'a> {
     ) -> Result<()> {
         let group = room.group.id;
         let conn = &mut self.tx.conn();
-        let Some(reserved) = groups::reserve(conn, group, 1).await? else { return Ok(()) };
+        let Some(reserved) = groups::reserve(conn, &[(group, 1)]).await?.pop() else { return Ok(()) };
         let room = if reserved.version == room.group.version {
             room.clone()
         } else {
             let Some(room) = groups::room_at(self.app, conn, group, reserved.version).await? else { return Ok(()) };
             room
         };
+        self.reserved.push(reserved);
         let message = NewMessage {
             uuid: None,
             sender,
@@ -168,6 +170,33 @@ impl<'a> Post<'a> {
             body: notice.body(),
         };
         self.store(message, Some((room, reserved.first_seq))).await
+    }
+
+    /// Begins for messages to groups, so many to each, which come in the order of their ids: with their numbers reserved and
+    /// who is in them, for those that are open.
+    pub(super) async fn begin_in(
+        app: &'a App,
+        counts: &[(GroupId, i64)],
+    ) -> Result<(Self, Vec<(Reserved, Arc<Room>)>)> {
+        let mut post = Self::begin(app).await?;
+        if let Some(expected) = groups::expected(app, counts) {
+            post.reserved = expected.iter().map(|(reserved, _)| *reserved).collect();
+            if groups::reserve_expected(&mut post.tx.conn(), &post.reserved).await? {
+                return Ok((post, expected));
+            }
+            // Another program has changed one of them.
+            drop(post);
+            post = Self::begin(app).await?;
+        }
+        let conn = &mut post.tx.conn();
+        post.reserved = groups::reserve(conn, counts).await?;
+        let mut open = Vec::with_capacity(counts.len());
+        for reserved in post.reserved.iter().filter(|reserved| reserved.open) {
+            if let Some(room) = groups::room_at(app, conn, reserved.group, reserved.version).await? {
+                open.push((*reserved, room));
+            }
+        }
+        Ok((post, open))
     }
 
     async fn store(&mut self, message: NewMessage, room: Option<Place>) -> Result<()> {
@@ -199,9 +228,12 @@ impl<'a> Post<'a> {
 
     /// Makes everything durable, then pushes it to those who are connected. After an error nothing was acknowledged.
     pub async fn commit(self) -> Result<()> {
-        let Self { app, tx, stored, changes, _order, .. } = self;
+        let Self { app, tx, stored, reserved, changes, _order, .. } = self;
         tx.commit().await?;
         changes.committed();
+        for reserved in &reserved {
+            groups::taken(app, reserved);
+        }
         let now_ms = app.clock.now_ms();
         for stored in &stored {
             push(app, stored, now_ms);
@@ -243,22 +275,23 @@ pub(super) fn fitting<'m>(messages: impl Iterator<Item = &'m NewMessage>, bytes_
 /// Hands a committed message to the sockets of its recipients.
 fn push(app: &App, Stored { id, message, room, about }: &Stored, now_ms: i64) {
     let frame = frame(&message.body, now_ms);
-    let mut left = 0;
-    match (message.address, room) {
+    let left = match (message.address, room) {
         (Address::User(user), _) => {
             let receipt = Receipt { message: *id, stream: Stream::Direct };
-            left += u64::from(!app.hub.push_about(user, &frame, receipt, *about));
+            usize::from(!app.hub.push_about(user, &frame, receipt, *about))
         }
         (Address::Group(_, audience), Some((room, seq))) => {
-            for ear in room.ears().iter().filter(|ear| audience.includes(ear, message.sender)) {
+            let mut left = audience.count(room, message.sender);
+            for ear in room.connected(&app.hub).filter(|ear| audience.includes(ear, message.sender)) {
                 let stream = Stream::Group(ear.subscription, *seq);
-                left += u64::from(!app.hub.push_about(ear.user, &frame, Receipt { message: *id, stream }, *about));
+                left -= usize::from(app.hub.push_about(ear.user, &frame, Receipt { message: *id, stream }, *about));
             }
+            left
         }
-        (Address::Group(..), None) => {}
-    }
+        (Address::Group(..), None) => 0,
+    };
     let counts = &app.metrics.messages;
-    counts.left_pending.inc_by(left);
+    counts.left_pending.inc_by(left as u64);
     match (message.uuid, message.address) {
         (None, _) => counts.notice.inc(),
         (Some(_), Address::User(_)) => counts.single.inc(),

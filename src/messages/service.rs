@@ -133,7 +133,7 @@ async fn send_single(app: &Shared, me: &User, outgoing: &Outgoing) -> Result<Byt
 
 async fn send_group(app: &App, me: &User, outgoing: &Outgoing) -> Result<Bytes> {
     let group = GroupId(outgoing.to);
-    let room = groups::room(app, group).await?.filter(|room| room.group.is_open() && room.has_active());
+    let room = groups::room(app, group).await?.filter(|room| room.group.is_open() && room.active() > 0);
     let room = room.ok_or_else(|| AppError::refused("群不存在或者已解散或者被封禁，无法发消息"))?;
     let member = room.member(me.id).filter(|member| member.is_active());
     let member = member.ok_or_else(|| AppError::refused("您不在群里，无法发消息"))?;

@@ -137,6 +137,44 @@ async fn messages_at_once_reach_all_in_one_order() {
 }
 
 #[tokio::test]
+async fn messages_to_many_groups_at_once_arrive_once_whatever_another_program_did_to_some_of_them() {
+    let server = TestServer::start().await;
+    let (alice, bob) = server.users("alice", "bob").await;
+    let mut groups = Vec::new();
+    for _ in 0..6 {
+        groups.push(alice.group(&[&bob]).await);
+    }
+    // Groups of which the server knows the newest number, and others.
+    for group in &groups[..5] {
+        alice.say_in(*group, "first").await.ok();
+    }
+    let mut socket = bob.listen().await;
+    server.sql("UPDATE chat_groups SET last_seq = last_seq + 7 WHERE id = ?", &[groups[1].into()]).await;
+    server.sql("UPDATE chat_groups SET version = version + 1 WHERE id = ?", &[groups[2].into()]).await;
+    server.sql("UPDATE chat_groups SET status = 2 WHERE id = ?", &[groups[3].into()]).await;
+    let say_all = async |round: usize| {
+        let says = (0..24).map(|n| (n, groups[n % 6], format!("{round}.{n:02}")));
+        let says = says.map(|(n, group, text)| {
+            let alice = &alice;
+            async move { (n, alice.say_in(group, &text).await.status, text) }
+        });
+        let said = futures_util::future::join_all(says).await;
+        let expected = |n: usize| if n % 6 == 3 { 400 } else { 200 };
+        assert!(said.iter().all(|(n, status, _)| *status == expected(*n)), "{said:?}");
+        said.into_iter().filter(|(_, status, _)| *status == 200).map(|(_, _, text)| text).collect::<Vec<_>>()
+    };
+    let sorted = |mut texts: Vec<String>| {
+        texts.sort();
+        texts
+    };
+    assert_eq!(sorted(say_all(1).await), sorted(socket.texts().await));
+    assert_eq!(sorted(say_all(2).await), sorted(socket.texts().await));
+    socket.go().await;
+    let missed = say_all(3).await;
+    assert_eq!(sorted(missed), sorted(bob.asking_socket().await.texts().await));
+}
+
+#[tokio::test]
 async fn what_is_taken_back_is_told_to_all_the_sender_included() {
     let mut talk = talk().await;
     talk.bob.post("groupnickname", json!({ "id": talk.id, "nickname": "小波" })).await.ok();
