@@ -1,14 +1,16 @@
 //! Files in a folder of this machine.
 //!
 //! Unfinished files are in its subfolder `.incoming`, whose name begins with a dot and is therefore never served. A file is
-//! moved to its place in one step when it is whole, so nobody ever reads half of one.
+//! moved to its place in one step when it is whole, so nobody ever reads half of one. It is on the disk before it gets its
+//! name, and the name before anybody hears of it: no power cut takes what a message may refer to.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::spool::{Spool, Spooled};
+use super::spool::{Spool, Spooled, Way, blocking};
 
 /// The folder of unfinished files.
 const INCOMING: &str = ".incoming";
@@ -19,11 +21,12 @@ const LEFT_BEHIND: Duration = Duration::from_hours(24);
 #[derive(Clone, Debug)]
 pub struct Disk {
     root: PathBuf,
+    way: Way,
 }
 
 impl Disk {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, way: Way::new() }
     }
 
     /// The folder.
@@ -33,7 +36,7 @@ impl Disk {
 
     /// Begins a file.
     pub async fn spool(&self) -> io::Result<Spool> {
-        let folder = self.root.join(INCOMING);
+        let (folder, way) = (self.root.join(INCOMING), self.way.clone());
         blocking(move || {
             let file = match begin(&folder) {
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
@@ -43,19 +46,26 @@ impl Disk {
                 file => file?,
             };
             let (file, path) = file.into_parts();
-            Ok(Spool::new(file, path))
+            Ok(Spool::new(file, path, way))
         })
         .await
     }
 
-    /// Moves a whole file to `key`, a relative path of safe parts. Never replaces a file.
+    /// Moves a whole file to `key`, a relative path of safe parts. Never replaces a file. When this returns, the file and its
+    /// name outlast a power cut.
     pub async fn keep(&self, blob: Spooled, key: &str) -> io::Result<()> {
-        let place = self.root.join(key);
+        blob.settle().await?;
+        let (root, place) = (self.root.clone(), self.root.join(key));
         blocking(move || {
-            if let Some(folder) = place.parent() {
+            let folder = place.parent().unwrap_or(&root);
+            let is_new = !folder.is_dir();
+            if is_new {
                 std::fs::create_dir_all(folder)?;
             }
-            blob.path.persist_noclobber(&place).map_err(|failed| failed.error)
+            blob.path.persist_noclobber(&place).map_err(|failed| failed.error)?;
+            let above = root.parent().filter(|parent| *parent != Path::new(""));
+            let folders = folder.ancestors().take_while(|folder| folder.starts_with(&root)).chain(above);
+            folders.take(if is_new { usize::MAX } else { 1 }).try_for_each(|folder| File::open(folder)?.sync_all())
         })
         .await
     }
@@ -85,11 +95,6 @@ fn begin(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o666)).tempfile_in(folder)
 }
 
-/// Runs file work where it may wait for the disk.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +113,42 @@ mod tests {
         let place = folder.path().join("uploads/a/b/c.txt");
         assert_eq!(std::fs::read(&place).unwrap(), b"whole");
         assert_eq!(std::fs::metadata(&place).unwrap().permissions().mode() & 0o600, 0o600);
+    }
+
+    #[tokio::test]
+    async fn a_file_gets_its_name_only_when_the_disk_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::new(folder.path().to_owned());
+        let mut spool = disk.spool().await.unwrap();
+        spool.write(b"small").await.unwrap();
+        let blob = spool.finish().await.unwrap();
+        let others = disk.way.taken().await;
+        let mut kept = std::pin::pin!(disk.keep(blob, "x.txt"));
+        let soon = Duration::from_millis(50);
+        assert!(tokio::time::timeout(soon, kept.as_mut()).await.is_err(), "others are on their way to the disk");
+        assert!(!folder.path().join("x.txt").exists());
+        drop(others);
+        kept.await.unwrap();
+        assert_eq!(std::fs::read(folder.path().join("x.txt")).unwrap(), b"small");
+    }
+
+    #[tokio::test]
+    async fn a_sender_is_no_faster_than_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::new(folder.path().to_owned());
+        let (mut large, mut small) = (disk.spool().await.unwrap(), disk.spool().await.unwrap());
+        let others = disk.way.taken().await;
+        small.write(&vec![7; 1024 * 1024]).await.unwrap();
+        let content: Vec<u8> = (0..5_000_000_u32).map(|at| (at % 251) as u8).collect();
+        {
+            let mut written = std::pin::pin!(large.write(&content));
+            let soon = Duration::from_millis(200);
+            assert!(tokio::time::timeout(soon, written.as_mut()).await.is_err(), "others are on their way to the disk");
+            drop(others);
+            written.await.unwrap();
+        }
+        let blob = large.finish().await.unwrap();
+        assert_eq!((blob.len, std::fs::read(blob.path()).unwrap() == content), (5_000_000, true));
     }
 
     #[tokio::test]

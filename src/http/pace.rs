@@ -26,6 +26,11 @@ impl Pace {
         self.due = (self.due + earned).min(now + self.stall);
     }
 
+    /// For so long it was we who took nothing: that time does not count.
+    pub fn excused(&mut self, time: Duration) {
+        self.due += time;
+    }
+
     /// When it is given up unless more moves before.
     pub const fn due(&self) -> Instant {
         self.due
@@ -60,5 +65,14 @@ mod tests {
         assert_eq!(lasts(1_000_000, 31), Some(30), "but it may not stand still");
         assert_eq!(lasts(1, 1), Some(30), "a trickle lasts no longer than nothing");
         assert_eq!(lasts(512, 1), Some(59));
+    }
+
+    #[test]
+    fn time_in_which_nothing_was_taken_does_not_count() {
+        let start = Instant::now();
+        let mut pace = Pace::new(STALL, start);
+        pace.moved(1024, start);
+        pace.excused(Duration::from_secs(100));
+        assert_eq!(pace.due() - start, STALL + Duration::from_secs(100));
     }
 }

@@ -95,8 +95,10 @@ async fn spool(app: &App, mut part: Field<'_>, claimed: &FileType) -> Result<Upl
     while let Some(chunk) =
         timeout_at(pace.due(), part.chunk()).await.map_err(|_| STALLED)?.map_err(|cause| broken(&cause))?
     {
-        pace.moved(chunk.len(), Instant::now());
+        let began = Instant::now();
+        pace.moved(chunk.len(), began);
         spool.write(&chunk).await.map_err(AppError::internal)?;
+        pace.excused(began.elapsed());
         if let (false, Some(head)) = (known, spool.head()) {
             bytes_max = kinds::of_content(head, claimed).kind.bytes_max(limits);
             known = true;
