@@ -74,7 +74,7 @@ async fn retrying(app: &App, drain: &Drain, readers: &Semaphore) {
 
 /// Finds out whether anything is pending at all. If not, live pushes may move cursors from now on.
 async fn run_probe(app: &App, drain: &Drain, readers: &Semaphore) -> Result<()> {
-    receipts::flush(app).await?;
+    receipts::flush_of(app, drain.user).await?;
     let (_, due) = open_agenda(app, drain, MessageId::default(), readers).await?;
     if due.len() < PAGE_MAX {
         let ids: Vec<_> = due.iter().map(|due| due.id).collect();
@@ -92,8 +92,8 @@ async fn run_drain(app: &App, drain: &Drain, readers: &Semaphore, position: &mut
             Err(_) => return Ok(()),
         }
     }
-    // Everything confirmed so far is behind the cursors before they are read.
-    receipts::flush(app).await?;
+    // Everything that this user has confirmed so far is behind the cursors before they are read.
+    receipts::flush_of(app, drain.user).await?;
     loop {
         let (mut agenda, mut page) = open_agenda(app, drain, *position, readers).await?;
         while !page.is_empty() {

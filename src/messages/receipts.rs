@@ -3,7 +3,7 @@
 //! A crash loses what was not yet written; those messages are then pushed again, which is allowed for unconfirmed ones
 //! only, so the delay is short.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,10 +26,19 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Confirmations that are not written yet.
 #[derive(Debug, Default)]
 pub struct Receipts {
-    pending: Mutex<Pending>,
+    book: Mutex<Book>,
     wake: Notify,
     /// One writer at a time, so that whoever flushes knows that all earlier confirmations are written.
     writing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    pending: Pending,
+    /// Whose those are.
+    owners: HashSet<UserId>,
+    /// Whose are being written.
+    underway: HashSet<UserId>,
 }
 
 #[derive(Debug, Default)]
@@ -68,10 +77,11 @@ impl Receipts {
             groups: confirmed.groups.into_iter().collect(),
             early: confirmed.early.into_iter().map(|id| (user, id)).collect(),
         };
-        let mut pending = self.lock();
-        let was_empty = pending.is_empty();
-        pending.merge(new);
-        drop(pending);
+        let mut book = self.lock();
+        let was_empty = book.pending.is_empty();
+        book.pending.merge(new);
+        book.owners.insert(user);
+        drop(book);
         if was_empty {
             self.wake.notify_one();
         }
@@ -79,16 +89,24 @@ impl Receipts {
 
     /// How many wait to be written: a cursor counts once, however far it moves.
     pub fn waiting(&self) -> usize {
-        let pending = self.lock();
-        pending.direct.len() + pending.groups.len() + pending.early.len()
+        let Pending { direct, groups, early } = &self.lock().pending;
+        direct.len() + groups.len() + early.len()
+    }
+
+    /// Whether something that `user` has proved to have may not be in the store yet.
+    fn concern(&self, user: UserId) -> bool {
+        let book = self.lock();
+        book.owners.contains(&user) || book.underway.contains(&user)
     }
 
     fn take(&self) -> Taken<'_> {
-        Taken { receipts: self, pending: Some(std::mem::take(&mut self.lock())) }
+        let mut book = self.lock();
+        book.underway = std::mem::take(&mut book.owners);
+        Taken { receipts: self, pending: Some(std::mem::take(&mut book.pending)) }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Pending> {
-        self.pending.lock().expect("no code panics while it holds this lock")
+    fn lock(&self) -> std::sync::MutexGuard<'_, Book> {
+        self.book.lock().expect("no code panics while it holds this lock")
     }
 }
 
@@ -100,8 +118,12 @@ struct Taken<'a> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
+        let mut book = self.receipts.lock();
+        let owners = std::mem::take(&mut book.underway);
         if let Some(pending) = self.pending.take().filter(|pending| !pending.is_empty()) {
-            self.receipts.lock().merge(pending);
+            book.pending.merge(pending);
+            book.owners.extend(owners);
+            drop(book);
             self.receipts.wake.notify_one();
         }
     }
@@ -122,6 +144,12 @@ pub async fn run(app: Arc<App>) {
             tokio::time::sleep(RETRY).await;
         }
     }
+}
+
+/// Writes what `user` has confirmed so far, and with it what others have. A herd of people who have confirmed nothing costs no
+/// commits, which those who chat would have to wait for.
+pub async fn flush_of(app: &App, user: UserId) -> Result<()> {
+    if app.messages.receipts.concern(user) { flush(app).await } else { Ok(()) }
 }
 
 /// Writes what has been confirmed so far. What could not be written is kept.
@@ -198,8 +226,25 @@ mod tests {
                 });
                 gate.wait();
                 while hub.held_elsewhere(&drain).expect("the second socket is open") {}
-                assert!(!receipts.lock().is_empty(), "what is no longer on its way is confirmed");
+                assert!(receipts.concern(me), "what is no longer on its way is confirmed");
             });
         }
+    }
+    #[test]
+    fn somebody_s_confirmations_are_a_concern_until_they_are_written() {
+        let receipts = Receipts::default();
+        let (me, other) = (UserId(7), UserId(8));
+        let confirmed = || Confirmed { direct: Some(MessageId(5)), ..Confirmed::default() };
+        receipts.add(me, confirmed());
+        assert_eq!((receipts.concern(me), receipts.concern(other)), (true, false));
+        let taken = receipts.take();
+        receipts.add(other, confirmed());
+        assert_eq!((receipts.concern(me), receipts.concern(other)), (true, true), "they are being written, or wait");
+        drop(taken);
+        assert_eq!((receipts.concern(me), receipts.waiting()), (true, 2), "they could not be written");
+        let mut taken = receipts.take();
+        taken.pending = None;
+        drop(taken);
+        assert_eq!((receipts.concern(me), receipts.concern(other)), (false, false));
     }
 }
