@@ -3,6 +3,7 @@
 //! `cargo bench --bench load -- --list` lists the rows; `benches/README.md` says how to read the table. The generator runs
 //! on one thread and does little for each message, because it shares the machine with the server.
 
+mod apart;
 mod arguments;
 mod asking;
 mod ceiling;

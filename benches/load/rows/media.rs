@@ -7,10 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
-use tokio::time::sleep;
-
 use crate::{
+    apart::Apart,
     asking::{Asking, ask},
     chat::{Chat, Pace},
     failure::{Failure, While},
@@ -21,6 +19,7 @@ use crate::{
     server::{CHEAP_PASSWORDS, Server},
     setting::Setting,
 };
+use serde_json::json;
 
 const MIB: usize = 1024 * 1024;
 /// The largest upload that the defaults allow.
@@ -145,16 +144,24 @@ pub async fn beside_chat(setting: &Setting) -> Result<Findings, Failure> {
     let pace = Pace { warm_up: setting.warm_up, measured: setting.measured, gap: Some(CHAT_GAP) };
     let mut calm = chat.run(server.pid(), None, pace).await?;
 
-    let uploads = medium_uploads(&server, CONNECTIONS).await?;
-    let mut uploading = Asking::start(server.address, uploads, CONNECTIONS);
+    let (address, uploads) = (server.address, medium_uploads(&server, CONNECTIONS).await?);
     let lanes = if covers.is_empty() { 0 } else { COVERS };
-    let mut covering = Asking::start(server.address, covers, lanes);
-    // What is under way at the beginning belongs to the load.
-    sleep(setting.warm_up / 4).await;
-    let begun = Instant::now();
-    let mut stormy = uploading.beside(covering.beside(chat.run(server.pid(), None, pace))).await?;
-    let seconds = begun.elapsed().as_secs_f64();
-    let (uploads, covers) = (uploading.stop().await?.count(), covering.stop().await?.count());
+    let media = Apart::start(move |until| async move {
+        let mut uploading = Asking::start(address, uploads, CONNECTIONS);
+        let mut covering = Asking::start(address, covers, lanes);
+        let begun = Instant::now();
+        let until = async {
+            // An end of the row that was not planned is an end as well.
+            let _ = until.await;
+            Ok(())
+        };
+        uploading.beside(covering.beside(until)).await?;
+        let seconds = begun.elapsed().as_secs_f64();
+        Ok((uploading.stop().await?.count(), covering.stop().await?.count(), seconds))
+    });
+    let stormy = chat.run(server.pid(), None, pace).await;
+    let (uploads, covers, seconds) = media.stop()?;
+    let mut stormy = stormy?;
 
     let mut findings = Findings::default();
     let (calm_p99, stormy_p99) = (calm.delivered.quantile_ms(0.99), stormy.delivered.quantile_ms(0.99));
