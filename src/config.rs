@@ -28,6 +28,7 @@ pub struct Config {
     pub passwords: Passwords,
     pub tokens: Tokens,
     pub limits: Limits,
+    pub retention: Retention,
     pub ws: Ws,
     pub answers: Answers,
     pub uploads: Uploads,
@@ -87,6 +88,10 @@ section!(
         login_failures_per_address: usize,
         registrations_per_address: usize,
     }
+);
+section!(
+    /// `[retention]`
+    Retention { messages_days: i64, first_s: u64, every_hours: u64 }
 );
 section!(
     /// `[ws]`
@@ -283,6 +288,12 @@ impl Config {
         }
         if !(1..=36_500).contains(&self.tokens.ttl_days) {
             return bad("tokens.ttl_days", "must be between 1 and 36500");
+        }
+        if !(0..=36_500).contains(&self.retention.messages_days) {
+            return bad("retention.messages_days", "must be between 0, which keeps all, and 36500");
+        }
+        if !(1..=8760).contains(&self.retention.every_hours) {
+            return bad("retention.every_hours", "must be between 1 and 8760");
         }
         self.check_files(&bad)
     }

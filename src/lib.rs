@@ -15,6 +15,7 @@ pub mod groups;
 pub mod http;
 pub mod hub;
 pub mod ids;
+pub mod jobs;
 pub mod lifecycle;
 pub mod limits;
 pub mod media;

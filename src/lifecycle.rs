@@ -28,7 +28,7 @@ use crate::hub::Hub;
 use crate::messages::{self, committer::Committer};
 use crate::metrics::Metrics;
 use crate::operations::Operations;
-use crate::{accounts, friends, gateway, groups, http, media, router, visitors};
+use crate::{accounts, friends, gateway, groups, http, jobs, media, router, visitors};
 
 /// Connections that the kernel keeps while the server is busy: a herd of clients comes back after every restart.
 const BACKLOG: u32 = 4096;
@@ -83,6 +83,7 @@ impl Server {
         app.tasks.spawn(messages::delivery::run(app.clone()));
         app.tasks.spawn(gateway::run_heartbeat(app.clone()));
         app.tasks.spawn(media::start(app.clone()));
+        app.tasks.spawn(jobs::retention::run(app.clone()));
         let own = app.clone();
         app.tasks.spawn(async move { serve(listener, &own).await });
         let operations = for_operations.map(|listener| Operations::start(listener, &app));

@@ -31,6 +31,7 @@ pub struct Metrics {
     pub loads: Loads,
     pub uploads: Uploads,
     pub limited: Limited,
+    pub retention: Retention,
 }
 
 impl Default for Metrics {
@@ -46,6 +47,7 @@ impl Default for Metrics {
             loads: Loads::new(&registry),
             uploads: Uploads::new(&registry),
             limited: Limited::new(&registry),
+            retention: Retention::new(&registry),
             registry,
         }
     }
@@ -202,7 +204,7 @@ pub struct Overflows {
     pub missed: IntCounter,
     /// More was committed during a drain than is kept for its end.
     pub tail: IntCounter,
-    /// A heartbeat or card that a socket did not take.
+    /// A heartbeat that a socket did not take.
     pub transient: IntCounter,
 }
 
@@ -214,7 +216,7 @@ impl Overflows {
             (
                 "qingniao_queue_overflows_total",
                 "Queues of sockets that were full: the mailbox is fed from the store instead (draining), the message waits for the \
-                 client to ask (missed), a drain reads the store again (tail), a heartbeat or card was dropped (transient).",
+                 client to ask (missed), a drain reads the store again (tail), a heartbeat was dropped (transient).",
             ),
             ("queue", ["draining", "missed", "tail", "transient"]),
         );
@@ -370,6 +372,30 @@ impl Limited {
             ("limit", ["password", "registration", "visitor"]),
         );
         Self { password, registration, visitor }
+    }
+}
+
+/// Rows that were deleted because nobody needs them any more.
+#[derive(Debug)]
+pub struct Retention {
+    /// Messages that everybody has.
+    pub messages: IntCounter,
+    /// Marks of messages received early.
+    pub early_receipts: IntCounter,
+    /// Ended stays in groups.
+    pub stays: IntCounter,
+    /// Expired tokens.
+    pub sessions: IntCounter,
+}
+
+impl Retention {
+    fn new(registry: &Registry) -> Self {
+        let [messages, early_receipts, stays, sessions] = counters(
+            registry,
+            ("qingniao_retention_deleted_total", "Rows that were deleted because nobody needs them any more."),
+            ("table", ["messages", "early_receipts", "subscriptions", "sessions"]),
+        );
+        Self { messages, early_receipts, stays, sessions }
     }
 }
 

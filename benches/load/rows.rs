@@ -6,6 +6,7 @@ mod circles;
 mod comeback;
 mod drain;
 mod fanout;
+mod forgetting;
 mod friends;
 mod grouplists;
 mod growth;
@@ -53,6 +54,7 @@ enum Job {
     HerdBesideChat,
     Hostile,
     Growth,
+    Forgetting,
     Start,
     Friends { count: usize },
     Search,
@@ -96,6 +98,7 @@ pub const ROWS: &[Row] = &[
     Row::new(SERVER, "herd-chat", "chat beside 3,000 phones that come back at once", Job::HerdBesideChat),
     Row::new(SERVER, "hostile", "slow and flooding clients beside chat", Job::Hostile),
     Row::new(SERVER, "growth", "chat beside 1,000,000 messages, 100,000 users, 10,000 groups", Job::Growth),
+    Row::new(SERVER, "forgetting", "chat beside the deletion of 1,500,000 old messages", Job::Forgetting),
     Row::new(SERVER, "start", "start with an existing database; idle memory; size", Job::Start),
     Row::new(PEOPLE, "friends-1000", "friend list of 1,000", Job::Friends { count: 1000 }),
     Row::new(PEOPLE, "friends-5000", "friend list of 5,000", Job::Friends { count: 5000 }),
@@ -149,6 +152,7 @@ impl Row {
             Job::HerdBesideChat => herd::beside_chat(setting).await,
             Job::Hostile => hostile::run(setting).await,
             Job::Growth => growth::run(setting).await,
+            Job::Forgetting => forgetting::run(setting).await,
             Job::Start => start::run(setting).await,
             Job::Friends { count } => friends::run(setting, count).await,
             Job::Search => search::run(setting).await,

@@ -116,7 +116,8 @@ impl Server {
         self.start_again().await.map(|_| ())
     }
 
-    async fn stop(&mut self) -> Result<(), Failure> {
+    /// Stops the server as an operator would.
+    pub async fn stop(&mut self) -> Result<(), Failure> {
         let pid = self.pid().to_string();
         Command::new("kill").args(["-TERM", &pid]).status().doing("stopping the server")?;
         let asked = Instant::now();

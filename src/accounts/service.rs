@@ -10,8 +10,8 @@ use super::model::{Account, AccountRow, NewUser, Profile, Role, User};
 use super::passwords::Verdict;
 use super::sessions::Known;
 pub use super::sessions::{
-    Bearer, CLOSE_SUPERSEDED, NO_ACCOUNT, Rejection, Resumed, authenticate, forget, logout, open_session, resume_guest,
-    user,
+    Bearer, CLOSE_SUPERSEDED, Expired, NO_ACCOUNT, Rejection, Resumed, authenticate, delete_expired, find_expired,
+    forget, logout, open_session, resume_guest, user,
 };
 use super::store;
 use crate::app::{App, Shared};

@@ -12,6 +12,7 @@ use super::tokens::Claims;
 use crate::app::{App, Shared};
 use crate::clock::{DAY_MS, MINUTE_MS};
 use crate::db::Conn;
+use crate::db::sql::ROWS_MAX;
 use crate::error::{AppError, Result};
 use crate::ids::{self, UserId};
 use crate::metrics::Fill;
@@ -208,6 +209,30 @@ pub async fn logout(app: &Shared, user: UserId) -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// Whose token it was, and of which role.
+pub type Expired = (UserId, String);
+
+/// Looks for tokens that were over before then. Returns them, and whether there may be more.
+pub async fn find_expired(app: &App, before_ms: i64) -> Result<(Vec<Expired>, Option<()>)> {
+    let expired = store::list_expired_sessions(&mut app.db.read().await?.conn(), before_ms, ROWS_MAX).await?;
+    let more = (expired.len() == ROWS_MAX).then_some(());
+    Ok((expired, more))
+}
+
+/// Deletes tokens that were over before then. Returns how many still were.
+pub async fn delete_expired(app: &App, expired: Vec<Expired>, before_ms: i64) -> Result<u64> {
+    let mut tx = app.db.begin().await?;
+    let mut deleted = 0;
+    for (user, role) in &expired {
+        deleted += store::delete_expired_session(&mut tx.conn(), *user, role, before_ms).await?;
+    }
+    tx.commit().await?;
+    for (user, _) in &expired {
+        forget(app, *user);
+    }
+    Ok(deleted)
 }
 
 /// Who bears `token`, if it is live.

@@ -285,6 +285,29 @@ pub async fn delete_sessions_except(conn: &mut Conn<'_>, user: UserId, keep: &st
     Ok(())
 }
 
+/// Up to `limit` tokens that were over before then (index `sessions_expires`).
+pub async fn list_expired_sessions(conn: &mut Conn<'_>, before_ms: i64, limit: usize) -> Result<Vec<(UserId, String)>> {
+    fetch_all!(
+        conn,
+        (UserId, String),
+        "SELECT user_id, role FROM sessions WHERE expires_at < ? ORDER BY expires_at LIMIT ?",
+        before_ms,
+        i64::try_from(limit).unwrap_or(i64::MAX)
+    )
+}
+
+/// Forgets a token, unless another has taken its place. Returns how many there were.
+pub async fn delete_expired_session(conn: &mut Conn<'_>, user: UserId, role: &str, before_ms: i64) -> Result<u64> {
+    let done = execute!(
+        conn,
+        "DELETE FROM sessions WHERE user_id = ? AND role = ? AND expires_at < ?",
+        user,
+        role,
+        before_ms
+    )?;
+    Ok(done.rows)
+}
+
 /// How names compare: without regard to case (decision 16) and to spaces after them. MySQL pads what it compares, and so did
 /// the old backend's; SQLite does not. A limit that told `alice` from `alice ` would count guesses at one account twice.
 pub fn username_key(username: &str) -> String {

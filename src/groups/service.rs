@@ -17,7 +17,7 @@ use crate::clock::MINUTE_MS;
 use crate::db::Conn;
 use crate::db::sql::ROWS_MAX;
 use crate::error::{AppError, Result};
-use crate::ids::{GroupId, UserId};
+use crate::ids::{GroupId, SubscriptionId, UserId};
 use crate::metrics::Fill;
 
 /// Rooms kept in memory, by members: some 200 bytes each.
@@ -28,6 +28,8 @@ const WEIGHT_MAX: u64 = 20_000;
 const UNCHECKED_MS: i64 = MINUTE_MS / 2;
 /// Most groups in one page of a list.
 const PAGE_MAX: i64 = 2000;
+/// Ended stays looked at in one step.
+const STAYS_MAX: usize = 512;
 
 /// What this feature keeps in memory; the store has the truth.
 #[derive(Debug)]
@@ -168,6 +170,25 @@ pub async fn profile(app: &App, id: GroupId) -> Result<(Group, Vec<Participant>)
         return Err(GONE);
     }
     Ok((room.group.clone(), participants))
+}
+
+/// Looks for ended stays after one of them in which nothing can be pending: they have come to their end, or what the group said
+/// until then is gone. An ended stay never opens again. Returns them, and where to go on.
+pub async fn find_spent_stays(
+    app: &App,
+    after: SubscriptionId,
+) -> Result<(Vec<SubscriptionId>, Option<SubscriptionId>)> {
+    let rows = store::list_ended_stays(&mut app.db.read().await?.conn(), after, STAYS_MAX).await?;
+    let next = rows.get(STAYS_MAX - 1).map(|(id, _)| *id);
+    Ok((rows.into_iter().filter(|(_, needed)| *needed == 0).map(|(id, _)| id).collect(), next))
+}
+
+/// Deletes up to [`crate::db::sql::ROWS_MAX`] stays. Returns how many were there.
+pub async fn delete_stays(app: &App, ids: Vec<SubscriptionId>) -> Result<u64> {
+    let mut tx = app.db.begin().await?;
+    let deleted = store::delete_stays(&mut tx.conn(), &ids).await?;
+    tx.commit().await?;
+    Ok(deleted)
 }
 
 /// Message numbers reserved in a transaction that now holds the group's lock.

@@ -3,7 +3,7 @@
 use super::model::{AVATARS_MAX, Counters, Group, Joined, MEMBER_ACTIVE, Member, Participant};
 use super::service::Reserved;
 use crate::db::sql::{ROWS_MAX, Sql};
-use crate::db::{Conn, execute, execute_with, fetch_all, fetch_all_with, fetch_optional};
+use crate::db::{Conn, dialect, execute, execute_with, fetch_all, fetch_all_with, fetch_optional};
 use crate::error::Result;
 use crate::ids::{GroupId, MemberId, SubscriptionId, UserId};
 
@@ -324,6 +324,35 @@ pub async fn delete_spent_subscriptions(conn: &mut Conn<'_>, group: GroupId, use
         group,
     )?;
     Ok(())
+}
+
+/// Up to `limit` ended stays after one of them, each with whether something may be pending in it: it has not come to its end, and
+/// the group's oldest message is from before that (index `subscriptions_ended`). For those between its cursor and its end,
+/// MySQL would walk through the group's whole history.
+pub async fn list_ended_stays(
+    conn: &mut Conn<'_>,
+    after: SubscriptionId,
+    limit: usize,
+) -> Result<Vec<(SubscriptionId, i64)>> {
+    let sql = Sql::around(
+        "SELECT s.id, CASE WHEN s.delivered_seq >= s.until_seq THEN 0 WHEN (SELECT m.seq FROM messages m",
+        &dialect::by_index(conn.engine(), "messages_group"),
+        " WHERE m.group_id = s.group_id ORDER BY m.seq LIMIT 1) <= s.until_seq THEN 1 ELSE 0 END AS needed \
+         FROM subscriptions s WHERE s.open_mark IS NULL AND s.id > ? ORDER BY s.id LIMIT ?",
+    );
+    fetch_all!(conn, (SubscriptionId, i64), sql.clone(), after, i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+/// Forgets up to [`ROWS_MAX`] stays. Returns how many there were.
+pub async fn delete_stays(conn: &mut Conn<'_>, ids: &[SubscriptionId]) -> Result<u64> {
+    let sql = Sql::rows("DELETE FROM subscriptions WHERE id IN (", "?", ids.len(), ")");
+    let done = execute_with!(conn, sql.clone(), q => {
+        for id in ids {
+            q = q.bind(*id);
+        }
+        q
+    })?;
+    Ok(done.rows)
 }
 
 const _: () = assert!(ROWS_MAX <= 100, "MySQL and SQLite both bound the values of one statement");

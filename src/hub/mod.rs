@@ -206,15 +206,6 @@ impl Hub {
         false
     }
 
-    /// Pushes a frame that is never stored (a card) to the user's active socket.
-    pub fn push_transient(&self, user: UserId, frame: Frame) {
-        if let Some(session) = self.users.get(&user).and_then(|mailbox| mailbox.active().cloned())
-            && !session.push_transient(frame)
-        {
-            self.overflows.transient.inc();
-        }
-    }
-
     /// Whether a socket of `user` gets pushes on this process.
     pub fn is_online(&self, user: UserId) -> bool {
         self.online.get(user) && self.users.get(&user).is_some_and(|mailbox| mailbox.active().is_some())

@@ -2,7 +2,7 @@
 //!
 //! `post` is the only way in: everything that is pushed and kept goes through it, one transaction at a time, so that ids
 //! grow in commit order. `committer` batches chat messages into such transactions. `delivery` pushes what is pending,
-//! `receipts` records what arrived. `ARCHITECTURE.md` has the invariants.
+//! `receipts` records what arrived, `retention` says what nobody needs any more. `ARCHITECTURE.md` has the invariants.
 
 mod agenda;
 mod answering;
@@ -14,6 +14,7 @@ pub mod model;
 mod policy;
 pub mod post;
 pub mod receipts;
+pub mod retention;
 pub mod service;
 mod store;
 

@@ -124,6 +124,57 @@ pub struct Stay {
     pub last_seq: i64,
 }
 
+/// How far somebody's direct messages have come, and where they begin.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct Inbox {
+    /// Whose.
+    pub user_id: UserId,
+    /// The cursor.
+    pub delivered_id: MessageId,
+    /// The oldest message that is kept, received or not.
+    pub oldest_id: Option<MessageId>,
+}
+
+/// A group's message that may be old.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct Aging {
+    /// Row id.
+    pub id: MessageId,
+    /// Its number in the group.
+    pub seq: i64,
+    /// Who caused it.
+    pub sender_id: UserId,
+    /// An [`Audience`].
+    pub audience: i64,
+    /// When the server accepted it.
+    pub created_at: i64,
+}
+
+/// A stay in a group, as far as it says which of the group's messages are due to it.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct Holder {
+    /// Whose.
+    pub user_id: UserId,
+    /// The cursor.
+    pub delivered_seq: i64,
+    /// Chat is due from the message after this one on.
+    pub active_from_seq: i64,
+    /// Nothing is due after this one.
+    pub until_seq: i64,
+}
+
+impl Holder {
+    /// If the message is due to this stay, as `store::list_due_group` says it in SQL: up to which one the stay holds all that
+    /// follow. Who waits for an approval holds single notices.
+    pub fn holds_up_to(&self, message: &Aging) -> Option<i64> {
+        let is_behind = self.delivered_seq < message.seq && message.seq <= self.until_seq;
+        let is_active = message.seq > self.active_from_seq;
+        let is_own = message.audience == Audience::Others as i64 && message.sender_id == self.user_id;
+        let is_due = is_behind && !is_own && (is_active || message.audience == Audience::Everyone as i64);
+        is_due.then_some(if is_active { self.until_seq } else { message.seq })
+    }
+}
+
 /// A chat message of a person's.
 #[derive(Debug, Serialize, ToSchema)]
 #[expect(missing_docs, reason = "the wire's own words, contract: messaging §1")]

@@ -1,6 +1,6 @@
-//! Statements on `messages`, `inboxes`, `early_receipts` and `contacts`.
+//! Statements on `messages`, `inboxes`, `early_receipts` and `contacts`, and on what of `subscriptions` says what is due.
 
-use super::model::{Address, Audience, Due, NewMessage, Sent, Stay};
+use super::model::{Address, Aging, Audience, Due, Holder, Inbox, NewMessage, Sent, Stay};
 use crate::db::sql::{ROWS_MAX, Sql};
 use crate::db::{Conn, dialect, execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional};
 use crate::error::Result;
@@ -180,6 +180,156 @@ pub async fn insert_early_receipts(conn: &mut Conn<'_>, receipts: &[(UserId, Mes
         q
     })?;
     Ok(())
+}
+
+/// The first message from this id on, and when it was sent.
+pub async fn find_next(conn: &mut Conn<'_>, id: MessageId) -> Result<Option<(MessageId, i64)>> {
+    fetch_optional!(conn, (MessageId, i64), "SELECT id, created_at FROM messages WHERE id >= ? ORDER BY id LIMIT 1", id)
+}
+
+/// Inboxes from a person's on, each with its oldest message (index `messages_recipient`).
+pub async fn list_inboxes(conn: &mut Conn<'_>, from: UserId, limit: usize) -> Result<Vec<Inbox>> {
+    let sql = Sql::around(
+        "SELECT i.user_id, i.delivered_id, (SELECT m.id FROM messages m",
+        &dialect::by_index(conn.engine(), "messages_recipient"),
+        " WHERE m.recipient_id = i.user_id ORDER BY m.id LIMIT 1) AS oldest_id \
+         FROM inboxes i WHERE i.user_id >= ? ORDER BY i.user_id LIMIT ?",
+    );
+    fetch_all!(conn, Inbox, sql.clone(), from, rows(limit))
+}
+
+/// Direct messages between two ids and when they were sent, oldest first (index `messages_recipient`).
+pub async fn list_direct(
+    conn: &mut Conn<'_>,
+    user: UserId,
+    after: MessageId,
+    up_to: MessageId,
+    limit: usize,
+) -> Result<Vec<(MessageId, i64)>> {
+    let sql = Sql::around(
+        "SELECT id, created_at FROM messages",
+        &dialect::by_index(conn.engine(), "messages_recipient"),
+        " WHERE recipient_id = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?",
+    );
+    fetch_all!(conn, (MessageId, i64), sql.clone(), user, after, up_to, rows(limit))
+}
+
+/// Groups from one on, each with its oldest message (index `messages_group`).
+pub async fn list_groups(
+    conn: &mut Conn<'_>,
+    from: GroupId,
+    limit: usize,
+) -> Result<Vec<(GroupId, Option<MessageId>)>> {
+    let sql = Sql::around(
+        "SELECT g.id, (SELECT m.id FROM messages m",
+        &dialect::by_index(conn.engine(), "messages_group"),
+        " WHERE m.group_id = g.id ORDER BY m.seq LIMIT 1) AS oldest_id \
+         FROM chat_groups g WHERE g.id >= ? ORDER BY g.id LIMIT ?",
+    );
+    fetch_all!(conn, (GroupId, Option<MessageId>), sql.clone(), from, rows(limit))
+}
+
+/// A group's messages after a number, oldest first (index `messages_group`).
+pub async fn list_in_group(conn: &mut Conn<'_>, group: GroupId, after: i64, limit: usize) -> Result<Vec<Aging>> {
+    let sql = Sql::around(
+        "SELECT id, seq, sender_id, audience, created_at FROM messages",
+        &dialect::by_index(conn.engine(), "messages_group"),
+        " WHERE group_id = ? AND seq > ? ORDER BY seq LIMIT ?",
+    );
+    fetch_all!(conn, Aging, sql.clone(), group, after, rows(limit))
+}
+
+/// Stays of the group that have not passed its messages from `first` to `last` and have not ended before them (index
+/// `subscriptions_open`). Reads all stays of the group: an index on cursors would have to follow every confirmation.
+pub async fn list_holders(
+    conn: &mut Conn<'_>,
+    group: GroupId,
+    first: i64,
+    last: i64,
+    limit: usize,
+) -> Result<Vec<Holder>> {
+    let sql = Sql::around(
+        "SELECT user_id, delivered_seq, active_from_seq, until_seq FROM subscriptions",
+        &dialect::by_index(conn.engine(), "subscriptions_open"),
+        " WHERE group_id = ? AND delivered_seq < ? AND until_seq >= ? LIMIT ?",
+    );
+    fetch_all!(conn, Holder, sql.clone(), group, last, first, rows(limit))
+}
+
+/// Forgets up to [`ROWS_MAX`] messages. Returns how many there were.
+pub async fn delete_messages(conn: &mut Conn<'_>, ids: &[MessageId]) -> Result<u64> {
+    let sql = Sql::rows("DELETE FROM messages WHERE id IN (", "?", ids.len(), ")");
+    let done = execute_with!(conn, sql.clone(), q => {
+        for id in ids {
+            q = q.bind(*id);
+        }
+        q
+    })?;
+    Ok(done.rows)
+}
+
+/// Early receipts with whether they are needed: the message is there, and no cursor has passed it.
+macro_rules! early_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT e.user_id, e.message_id, CASE WHEN m.id IS NULL THEN 0 \
+             WHEN m.group_id IS NULL THEN CASE WHEN m.id <= i.delivered_id THEN 0 ELSE 1 END \
+             WHEN EXISTS (SELECT 1 FROM subscriptions s WHERE s.user_id = e.user_id AND s.group_id = m.group_id \
+             AND s.delivered_seq < m.seq AND s.until_seq >= m.seq) THEN 1 ELSE 0 END AS needed \
+             FROM early_receipts e LEFT JOIN messages m ON m.id = e.message_id \
+             LEFT JOIN inboxes i ON i.user_id = e.user_id WHERE ",
+            $condition
+        )
+    };
+}
+
+/// A person's early receipts after that of a message.
+pub async fn list_early_receipts(
+    conn: &mut Conn<'_>,
+    user: UserId,
+    after: MessageId,
+    limit: usize,
+) -> Result<Vec<(UserId, MessageId, i64)>> {
+    fetch_all!(
+        conn,
+        (UserId, MessageId, i64),
+        early_where!("e.user_id = ? AND e.message_id > ? ORDER BY e.message_id LIMIT ?"),
+        user,
+        after,
+        rows(limit)
+    )
+}
+
+/// Early receipts of those after a person.
+pub async fn list_early_receipts_after(
+    conn: &mut Conn<'_>,
+    user: UserId,
+    limit: usize,
+) -> Result<Vec<(UserId, MessageId, i64)>> {
+    fetch_all!(
+        conn,
+        (UserId, MessageId, i64),
+        early_where!("e.user_id > ? ORDER BY e.user_id, e.message_id LIMIT ?"),
+        user,
+        rows(limit)
+    )
+}
+
+/// Forgets up to [`ROWS_MAX`] early receipts of one person. Returns how many there were.
+pub async fn delete_early_receipts(conn: &mut Conn<'_>, user: UserId, messages: &[MessageId]) -> Result<u64> {
+    let sql = Sql::rows("DELETE FROM early_receipts WHERE user_id = ? AND message_id IN (", "?", messages.len(), ")");
+    let done = execute_with!(conn, sql.clone(), q => {
+        q = q.bind(user);
+        for id in messages {
+            q = q.bind(*id);
+        }
+        q
+    })?;
+    Ok(done.rows)
+}
+
+fn rows(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 pub async fn contact_exists(conn: &mut Conn<'_>, sender: UserId, recipient: UserId) -> Result<bool> {

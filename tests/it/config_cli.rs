@@ -68,6 +68,8 @@ fn a_bad_value_stops_every_command_and_names_key_variable_and_what_is_allowed() 
         ("QINGNIAO_HTTP_CONNECTIONS_MAX", "-5", "`http.connections_max`", ""),
         ("QINGNIAO_HTTP_TRUSTED_PROXIES", "10.0.0.0/8", "`http.trusted_proxies`", "IP address"),
         ("QINGNIAO_TOKENS_TTL_DAYS", "0", "`tokens.ttl_days`", "between 1 and 36500"),
+        ("QINGNIAO_RETENTION_MESSAGES_DAYS", "-1", "`retention.messages_days`", "0, which keeps all"),
+        ("QINGNIAO_RETENTION_EVERY_HOURS", "0", "`retention.every_hours`", "between 1 and 8760"),
         ("QINGNIAO_WS_OUTBOX_BYTES_MAX", "10", "`ws.outbox_bytes_max`", "65536 or more"),
         ("QINGNIAO_COVERS_FFMPEG_DOWNLOAD", "maybe", "`covers.ffmpeg_download`", "true or false"),
         ("QINGNIAO_OSS_ENDPOINT", "oss-cn-hangzhou.aliyuncs.com", "`oss.region`", "must be set"),

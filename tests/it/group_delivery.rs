@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use qingniao::clock;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -238,7 +239,7 @@ async fn many_groups_with_many_messages_arrive_in_order() {
 }
 
 /// One of the people in the random test, and what the person must have got in the end.
-struct Actor {
+pub struct Actor {
     person: Person,
     socket: Option<Socket>,
     due: Vec<String>,
@@ -270,14 +271,14 @@ impl Actor {
 }
 
 /// People of whom the first owns all groups, and a simple model of who is in which (`true`: active, `false`: waiting).
-struct Walk {
+pub struct Walk {
     random: StdRng,
     actors: Vec<Actor>,
     groups: Vec<(i64, HashMap<usize, bool>)>,
 }
 
 impl Walk {
-    async fn begin(server: &TestServer, seed: u64) -> Self {
+    pub async fn begin(server: &TestServer, seed: u64) -> Self {
         let mut actors = Vec::new();
         for name in ["alice", "bob", "carol", "dave", "erin"] {
             let person = server.user(name).await;
@@ -302,7 +303,7 @@ impl Walk {
         }
     }
 
-    async fn step(&mut self, number: i64) {
+    pub async fn step(&mut self, number: i64) {
         let (who, place) =
             (self.random.random_range(0..self.actors.len()), self.random.random_range(0..self.groups.len()));
         let (id, standing) = (self.groups[place].0, self.groups[place].1.get(&who).copied());
@@ -328,10 +329,23 @@ impl Walk {
             9 if who != 0 && standing.is_some() => {
                 person.leave(id).await.ok();
                 self.groups[place].1.remove(&who);
-                self.actors[0].due.push(format!("{}于 9/4/2025, 11:33:20 PM 已退出群聊", person.username));
+                let now = clock::spoken(alice.door.clock.now_ms());
+                self.actors[0].due.push(format!("{}于 {now} 已退出群聊", person.username));
             }
             10 => self.actors[who].come_or_go().await,
             _ => self.actors[who].read().await,
+        }
+    }
+
+    /// Everyone takes what is left, and has got exactly what was due.
+    pub async fn end(&mut self, words: &str) {
+        for actor in &mut self.actors {
+            actor.read().await;
+            if let Some(socket) = actor.socket.replace(actor.person.asking_socket().await) {
+                socket.close().await;
+            }
+            actor.read().await;
+            assert_eq!(actor.got(), actor.due, "{} {words}", actor.person.name);
         }
     }
 
@@ -377,14 +391,7 @@ async fn everyone_gets_exactly_what_was_due() {
         for number in 0..220 {
             walk.step(number).await;
         }
-        for actor in &mut walk.actors {
-            actor.read().await;
-            if let Some(socket) = actor.socket.replace(actor.person.asking_socket().await) {
-                socket.close().await;
-            }
-            actor.read().await;
-            assert_eq!(actor.got(), actor.due, "{} with seed {seed}", actor.person.name);
-        }
+        walk.end(&format!("with seed {seed}")).await;
     });
     futures_util::future::join_all(walks).await;
 }

@@ -41,6 +41,7 @@ mod profile;
 mod public_files;
 mod qrcode;
 mod requests_friends;
+mod retention;
 mod revoke;
 mod routes;
 mod search;

@@ -5,7 +5,7 @@ use crate::support::TestServer;
 /// More than `messages/agenda.rs` reads in one statement (`STAYS_MAX`).
 const MANY: i64 = 10_050;
 
-/// An INSERT from the numbers 0 and up, in words that both engines know.
+/// An INSERT from the numbers 0 and up to a bound that is bound last, in words that both engines know.
 macro_rules! from_numbers {
     ($insert:literal) => {
         concat!(
@@ -18,6 +18,7 @@ macro_rules! from_numbers {
         )
     };
 }
+pub(crate) use from_numbers;
 
 #[tokio::test]
 async fn a_member_of_very_many_groups_misses_nothing() {

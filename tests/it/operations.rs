@@ -317,7 +317,11 @@ async fn sockets_that_end_say_why() {
 
 #[tokio::test]
 async fn queues_that_overflow_are_counted_by_what_became_of_it() {
-    let server = watched_with(|config| config.ws.outbox_bytes_max = 65_536).await;
+    let server = watched_with(|config| {
+        config.ws.outbox_bytes_max = 65_536;
+        config.ws.heartbeat_s = 1;
+    })
+    .await;
     let (alice, bob) = server.friends("alice", "bob").await;
     let large = "x".repeat(50_000);
     let before = server.scrape().await;
@@ -343,10 +347,11 @@ async fn queues_that_overflow_are_counted_by_what_became_of_it() {
     while server.scrape().await.since(&before, &overflow("tail")) < 1.0 {
         alice.say(&bob, &large).await.ok();
     }
-    let card = qingniao::hub::Frame::text(&["x".repeat(40_000).as_bytes()]);
-    while server.scrape().await.since(&before, &overflow("transient")) < 1.0 {
-        server.app.hub.push_transient(qingniao::ids::UserId(bob.id), card.clone());
-    }
+    // It takes no heartbeats either, and soon there is no room for another one.
+    let sockets = server.app.hub.sessions();
+    let slow = sockets.iter().find(|socket| socket.user.0 == bob.id).expect("bob's is open");
+    while slow.push_transient(qingniao::hub::Frame::text(&[b"x"])) {}
+    grown(&server, &before, &[(&overflow("transient"), 1.0)]).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! explained by the engine: none walks through a table that grows, sorts without need, or reads far more than it finds.
 
 mod filling;
+mod forgetting;
 mod mysql;
 mod source;
 mod sqlite;
@@ -49,7 +50,8 @@ async fn every_statement_finds_its_rows_by_an_index() {
         filling::fill(conn.start()).await;
     }
     lent.commit().await.unwrap();
-    let ran = story::told(folder.path(), &config, &db).await;
+    let mut ran = story::told(folder.path(), &config, &db).await;
+    ran.extend(forgetting::told().await);
     let statements = source::statements();
     let ran = by_maker(&statements, &ran);
     let mut findings = Vec::new();

@@ -35,7 +35,7 @@ pub async fn told(folder: &Path, config: &Config, db: &Db) -> BTreeSet<String> {
 }
 
 /// The statement that a line of the log tells of.
-fn statement(line: &str) -> Option<String> {
+pub fn statement(line: &str) -> Option<String> {
     let line: Value = serde_json::from_str(line).expect("the log is JSON");
     if line["target"] != "sqlx::query" {
         return None;

@@ -28,7 +28,7 @@ pub use process::{Ended, Process, command, command_of, run, send_signal, wait};
 pub use proxy::Proxy;
 pub use raw_socket::{RawFrame, RawSocket};
 pub use scrape::Scrape;
-pub use server::{CACHE_MS, Door, NOW_MS, TestServer};
+pub use server::{CACHE_MS, Door, NOW_MS, Stopped, TestServer};
 pub use skip::{have_program, skip};
 pub use socket::{Event, Socket, is_greeting, text_of};
 
