@@ -170,16 +170,6 @@ impl Db {
         })
     }
 
-    /// Has SQLite copy from its log into its file what was written lately, beside the writers. By itself it does so once many
-    /// pages have come together, in the middle of somebody's commit, which then takes long: whoever changes many pages spares
-    /// the others that.
-    pub async fn checkpoint(&self) -> Result<()> {
-        if let Pools::Sqlite { readers, .. } = &self.pools {
-            sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut *readers.acquire().await?).await?;
-        }
-        Ok(())
-    }
-
     /// Which engine this is.
     pub const fn engine(&self) -> Engine {
         match self.pools {

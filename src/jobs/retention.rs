@@ -120,7 +120,6 @@ where
             let count = paced(delete(rows.to_vec())).await?;
             counter.inc_by(count);
             **deleted += count;
-            paced(app.db.checkpoint()).await?;
         }
         place = next;
     }
