@@ -84,26 +84,25 @@ pub async fn sweep(app: &App, swept: &mut Swept) -> Result<()> {
         let find = |place| messages::find_received(app, old, place);
         let delete = |ids| messages::delete_messages(app, ids);
         let mut count = (&counts.messages, &mut swept.messages);
-        walk(app, (UserId::default(), MessageId::default()), find, delete, &mut count).await?;
+        walk((UserId::default(), MessageId::default()), find, delete, &mut count).await?;
         let find = |place| messages::find_undue(app, old, place);
-        walk(app, (GroupId::default(), 0), find, delete, &mut count).await?;
+        walk((GroupId::default(), 0), find, delete, &mut count).await?;
     }
     let find = |place| messages::find_void_marks(app, place);
     let delete = |marks| messages::delete_marks(app, marks);
     let first = (UserId::default(), MessageId::default());
-    walk(app, first, find, delete, &mut (&counts.early_receipts, &mut swept.early_receipts)).await?;
+    walk(first, find, delete, &mut (&counts.early_receipts, &mut swept.early_receipts)).await?;
     let find = |place| groups::find_spent_stays(app, place);
     let delete = |ids| groups::delete_stays(app, ids);
-    walk(app, SubscriptionId::default(), find, delete, &mut (&counts.stays, &mut swept.stays)).await?;
+    walk(SubscriptionId::default(), find, delete, &mut (&counts.stays, &mut swept.stays)).await?;
     let before_ms = now_ms - EXPIRED_MS;
     let find = |()| accounts::find_expired(app, before_ms);
     let delete = |tokens| accounts::delete_expired(app, tokens, before_ms);
-    walk(app, (), find, delete, &mut (&counts.sessions, &mut swept.sessions)).await
+    walk((), find, delete, &mut (&counts.sessions, &mut swept.sessions)).await
 }
 
 /// Finds from `first` on what may go, and deletes it, step by step until there is nowhere to go on.
 async fn walk<P, T: Clone, F, D>(
-    app: &App,
     first: P,
     find: impl Fn(P) -> F,
     delete: impl Fn(Vec<T>) -> D,
