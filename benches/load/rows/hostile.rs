@@ -6,10 +6,12 @@ use std::{fs, net::SocketAddr, rc::Rc, time::Duration};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpSocket, TcpStream},
+    sync::oneshot,
     time::sleep,
 };
 
 use crate::{
+    apart::Apart,
     chat::{Chat, Pace},
     crew::Crew,
     failure::{Failure, While},
@@ -42,26 +44,12 @@ pub async fn run(setting: &Setting) -> Result<Findings, Failure> {
 
     let before = procfs::rss_kib(server.pid())?;
     procfs::reset_peak(server.pid())?;
-    let mut attack = Crew::default();
-    for attacker in ATTACKERS {
-        let address = server.address;
-        let padding: Rc<[u8]> = vec![b' '; 200_000].into();
-        for number in 0..TRIES {
-            let padding = Rc::clone(&padding);
-            attack.add(async move {
-                hold(attacker, address, number, &padding).await;
-                // Crews end with their first member: one that was refused has done its part.
-                std::future::pending().await
-            });
-        }
-        attack.add(async move { come_and_go(attacker, address).await });
-    }
-    let mut stormy = tokio::select! {
-        report = chat.run(server.pid(), None, pace) => report?,
-        failure = attack.failure() => return Err(failure),
-    };
+    let address = server.address;
+    let attack = Apart::start(move |until| attack(address, until));
+    let stormy = chat.run(server.pid(), None, pace).await;
     let peak = procfs::peak_rss_kib(server.pid())?;
-    drop(attack);
+    attack.stop()?;
+    let mut stormy = stormy?;
 
     let (calm_p99, stormy_p99) = (calm.delivered.quantile_ms(0.99), stormy.delivered.quantile_ms(0.99));
     let mut findings = Findings::default();
@@ -73,6 +61,27 @@ pub async fn run(setting: &Setting) -> Result<Findings, Failure> {
     findings.tell("chat p50 beside the attack, ms", stormy.delivered.quantile_ms(0.5), Goal::Told);
     findings.alarms.extend(calm.alarms.into_iter().chain(stormy.alarms));
     Ok(findings)
+}
+
+/// All the attackers, until they are told to stop.
+async fn attack(server: SocketAddr, until: oneshot::Receiver<()>) -> Result<(), Failure> {
+    let mut crew = Crew::default();
+    for attacker in ATTACKERS {
+        let padding: Rc<[u8]> = vec![b' '; 200_000].into();
+        for number in 0..TRIES {
+            let padding = Rc::clone(&padding);
+            crew.add(async move {
+                hold(attacker, server, number, &padding).await;
+                // Crews end with their first member: one that was refused has done its part.
+                std::future::pending().await
+            });
+        }
+        crew.add(async move { come_and_go(attacker, server).await });
+    }
+    tokio::select! {
+        _ = until => Ok(()),
+        failure = crew.failure() => Err(failure),
+    }
 }
 
 async fn connect_from(source: [u8; 4], server: SocketAddr) -> std::io::Result<TcpStream> {
