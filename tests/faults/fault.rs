@@ -1,5 +1,6 @@
 //! The faults, what each needs, and how each is done.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -42,7 +43,7 @@ pub enum Fault {
     DbStall,
     /// The open connections to MariaDB lead nowhere for good; new ones are well.
     DbBlackhole,
-    /// The disk under SQLite is full for a while.
+    /// The disk under the store is full for a while.
     DiskFull,
     /// Clients stop reading while they are written to without end.
     Stall,
@@ -94,7 +95,6 @@ impl Fault {
     pub const fn engine(self) -> Option<bool> {
         match self {
             Self::DbStop | Self::DbKill | Self::DbCut | Self::DbSlow | Self::DbStall | Self::DbBlackhole => Some(true),
-            Self::DiskFull => Some(false),
             _ => None,
         }
     }
@@ -145,13 +145,7 @@ impl Victim<'_> {
                 format!("ended in {} ms, started in {} ms", ended.as_millis(), started.as_millis())
             }
             Fault::DbLock => self.lock_store(rng).await,
-            Fault::DiskFull => {
-                let disk = self.world.disk.as_ref().expect("this world has a small disk");
-                disk.fill();
-                pause(rng, 600..2000).await;
-                disk.free();
-                String::new()
-            }
+            Fault::DiskFull => self.fill_disk(rng).await,
             Fault::Stall => self.stall(rng).await,
             Fault::Vanish => self.vanish(rng).await,
             Fault::Herd => self.herd(false).await,
@@ -226,17 +220,34 @@ impl Victim<'_> {
         String::new()
     }
 
+    async fn fill_disk(&self, rng: &mut StdRng) -> String {
+        let disk = self.world.disk.as_ref().expect("this world has a small disk");
+        disk.fill();
+        let span = Duration::from_millis(rng.random_range(600..2000));
+        // MariaDB has room left inside its files, which large messages soon use up.
+        let sent = if self.maria.is_some() { self.flood(0..CORE - 2, span).await } else { 0 };
+        tokio::time::sleep(span).await;
+        disk.free();
+        if sent > 0 { format!("{sent} large messages") } else { String::new() }
+    }
+
     /// Some stop reading, and two write to them without end.
     async fn stall(&self, rng: &mut StdRng) -> String {
         self.world.wish(WRECKED, Wish::Frozen);
-        let until = Instant::now() + Duration::from_millis(rng.random_range(2500..3500));
+        let sent = self.flood(WRECKED, Duration::from_millis(rng.random_range(2500..3500))).await;
+        format!("{} stalled, {sent} large messages to them", WRECKED.len())
+    }
+
+    /// Two write large messages to some without end, for a while. How many it were.
+    async fn flood(&self, recipients: Range<Who>, span: Duration) -> usize {
+        let until = Instant::now() + span;
         let mut floods = JoinSet::new();
         for sender in 0..2 {
             // Not by those who are measured.
-            let (scene, sender) = (self.scene.clone(), CORE - 1 - sender);
+            let (scene, sender, recipients) = (self.scene.clone(), CORE - 1 - sender, recipients.clone());
             floods.spawn(async move {
                 let mut count = 0;
-                for who in WRECKED.cycle() {
+                for who in recipients.cycle() {
                     if Instant::now() > until {
                         break;
                     }
@@ -246,8 +257,7 @@ impl Victim<'_> {
                 count
             });
         }
-        let sent: usize = floods.join_all().await.into_iter().sum();
-        format!("{} stalled, {sent} large messages to them", WRECKED.len())
+        floods.join_all().await.into_iter().sum()
     }
 
     async fn vanish(&self, rng: &mut StdRng) -> String {

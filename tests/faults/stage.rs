@@ -9,8 +9,8 @@ use super::store::{MariaDb, SmallDisk};
 use super::support::skip;
 use super::world::{Setting, World};
 
-/// Enough for a log of SQLite's and the messages of many rounds.
-const SMALL_DISK: &str = "160m";
+/// Enough for a log of SQLite's, or all that MariaDB begins with, and the messages of many rounds.
+const SMALL_DISK: &str = "320m";
 /// Where Debian's package `faketime` has it.
 const FAKETIME: [&str; 3] = [
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
@@ -25,6 +25,8 @@ pub struct Stage {
     /// Grounds that cannot be had here.
     barred: Vec<Ground>,
     maria: Option<MariaDb>,
+    /// One on the small disk.
+    small_maria: Option<MariaDb>,
 }
 
 impl Stage {
@@ -43,7 +45,14 @@ impl Stage {
                 return None;
             }
         }
-        Some(Self { folder, binary: arguments.binary.clone(), worlds: BTreeMap::new(), barred: Vec::new(), maria })
+        Some(Self {
+            folder,
+            binary: arguments.binary.clone(),
+            worlds: BTreeMap::new(),
+            barred: Vec::new(),
+            maria,
+            small_maria: None,
+        })
     }
 
     /// The world for a fault; `None` if it cannot be had on this machine, which is said once.
@@ -62,10 +71,11 @@ impl Stage {
                 }
             };
         }
-        Some((self.worlds.get_mut(&ground)?, self.maria.as_mut()))
+        let maria = if ground == Ground::SmallDisk { &mut self.small_maria } else { &mut self.maria };
+        Some((self.worlds.get_mut(&ground)?, maria.as_mut()))
     }
 
-    async fn make(&self, ground: Ground) -> Result<World, String> {
+    async fn make(&mut self, ground: Ground) -> Result<World, String> {
         let name = format!("qingniao_faults_{ground:?}").to_lowercase();
         let folder = self.folder.join(&name);
         let (mut disk, mut faketime) = (None, None);
@@ -73,14 +83,19 @@ impl Stage {
             Ground::Plain => {}
             Ground::SmallDisk => {
                 let mounted = SmallDisk::mount(folder.join("disk"), SMALL_DISK);
-                disk = Some(mounted.map_err(|cause| format!("no small disk can be mounted (root can): {cause}"))?);
+                let mounted = mounted.map_err(|cause| format!("no small disk can be mounted (root can): {cause}"))?;
+                if self.maria.is_some() {
+                    self.small_maria = MariaDb::install(&mounted.folder.join("mariadb")).await;
+                }
+                disk = Some(mounted);
             }
             Ground::Clock => {
                 let library = FAKETIME.iter().map(PathBuf::from).find(|path| path.is_file());
                 faketime = Some(library.ok_or("there is no libfaketime (Debian: the package faketime)")?);
             }
         }
-        let (binary, maria) = (&self.binary, self.maria.as_ref());
+        let maria = if ground == Ground::SmallDisk { &self.small_maria } else { &self.maria };
+        let (binary, maria) = (&self.binary, maria.as_ref());
         Ok(World::make(Setting { folder, binary, maria, name: &name, disk, faketime }).await)
     }
 
@@ -103,6 +118,7 @@ impl Stage {
             let told = world.recorder.lock().told();
             std::fs::write(self.folder.join(format!("history-{ground:?}.txt").to_lowercase()), told).unwrap();
         }
+        self.small_maria = None;
         self.maria = None;
     }
 }

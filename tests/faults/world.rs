@@ -38,7 +38,7 @@ pub struct Setting<'a> {
     pub maria: Option<&'a MariaDb>,
     /// The name of its database there.
     pub name: &'a str,
-    /// A disk for the SQLite file.
+    /// A disk for the store.
     pub disk: Option<SmallDisk>,
     /// libfaketime, for a server whose clock can be set.
     pub faketime: Option<PathBuf>,
