@@ -239,7 +239,7 @@ impl Victim<'_> {
     }
 
     /// Two write large messages to some without end, for a while. How many it were.
-    async fn flood(&self, recipients: Range<Who>, span: Duration) -> usize {
+    pub async fn flood(&self, recipients: Range<Who>, span: Duration) -> usize {
         let until = Instant::now() + span;
         let mut floods = JoinSet::new();
         for sender in 0..2 {

@@ -56,7 +56,13 @@ pub async fn run(
     let scene = world.scene(Duration::from_millis(2)).await;
     let load = Load::start(&scene, rng);
     let calm = if fault.of_clients() { 1000..1500 } else { 100..500 };
-    tokio::time::sleep(Duration::from_millis(rng.random_range(calm))).await;
+    let calm = Duration::from_millis(rng.random_range(calm));
+    if fault == Fault::Stall {
+        // What others suffer is to be told apart from what so many large messages cost anyhow, when they are read.
+        Victim { world, maria: None, scene: &scene, scale }.flood(WRECKED, calm).await;
+    } else {
+        tokio::time::sleep(calm).await;
+    }
     // On a machine that is busy with other things, until there is a load worth the name.
     let patience = Instant::now() + ARRIVES_WITHIN;
     while acknowledged(&world.recorder.lock()) < LOAD_MIN && Instant::now() < patience {
