@@ -79,6 +79,8 @@ impl Server {
             metrics,
         });
         app.tasks.spawn(messages::committer::run(app.clone(), queue));
+        let own = app.clone();
+        app.tasks.spawn(async move { own.db.run_checkpoints(&own.stop).await });
         app.tasks.spawn(messages::receipts::run(app.clone()));
         app.tasks.spawn(messages::delivery::run(app.clone()));
         app.tasks.spawn(gateway::run_heartbeat(app.clone()));

@@ -3,6 +3,7 @@
 //! [`Db`] is chosen by the URL's scheme. Store functions take a [`Conn`] and write each statement once, through the macros
 //! of [`macros`](self), which hand it to the native driver of either engine. Only [`dialect`] knows that the engines differ.
 
+mod checkpoint;
 pub mod dialect;
 mod error;
 mod lease;
@@ -14,12 +15,14 @@ mod writer;
 
 use std::time::Duration;
 
+use checkpoint::Checkpoints;
 pub use error::{is_deadlock, is_unique_violation};
 use lease::{Lease, LeaseTx};
 pub(crate) use macros::{execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional};
 use prometheus::{Histogram, HistogramOpts, HistogramVec};
 use sqlx::pool::PoolConnection;
 use sqlx::{MySqlPool, Sqlite, SqliteConnection, SqlitePool};
+use tokio_util::sync::CancellationToken;
 use writer::{WriteLock, WriteTx, Writer};
 
 use crate::error::{AppError, Result};
@@ -53,6 +56,8 @@ enum Pools {
         readers: SqlitePool,
         /// The one connection that writes.
         writer: Writer,
+        /// Keeps the writer's log short.
+        checkpoints: Checkpoints,
     },
 }
 
@@ -157,8 +162,18 @@ impl Db {
         let _waiting = self.waits.transaction.start_timer();
         Ok(match &self.pools {
             Pools::MySql(pool) => Tx::MySql(LeaseTx::begin(pool).await?),
-            Pools::Sqlite { writer, .. } => Tx::Sqlite(writer.begin().await?),
+            Pools::Sqlite { writer, checkpoints, .. } => {
+                checkpoints.expect_write();
+                Tx::Sqlite(writer.begin().await?)
+            }
         })
+    }
+
+    /// Keeps the log of SQLite short until `stop`; MySQL sees to its own.
+    pub async fn run_checkpoints(&self, stop: &CancellationToken) {
+        if let Pools::Sqlite { checkpoints, .. } = &self.pools {
+            checkpoints.run(stop).await;
+        }
     }
 
     /// Lends a connection for one statement that writes and is durable by itself: no transaction to begin and commit.
@@ -166,7 +181,10 @@ impl Db {
         let _waiting = self.waits.write.start_timer();
         Ok(match &self.pools {
             Pools::MySql(pool) => Lent::MySql(Lease::take(pool).await?),
-            Pools::Sqlite { writer, .. } => Lent::SqliteWriter(writer.lock().await?),
+            Pools::Sqlite { writer, checkpoints, .. } => {
+                checkpoints.expect_write();
+                Lent::SqliteWriter(writer.lock().await?)
+            }
         })
     }
 
@@ -187,7 +205,7 @@ impl Db {
     pub fn pools(&self) -> Vec<PoolState> {
         match &self.pools {
             Pools::MySql(pool) => vec![PoolState::of("mysql", pool)],
-            Pools::Sqlite { readers, writer } => {
+            Pools::Sqlite { readers, writer, .. } => {
                 vec![PoolState::of("sqlite_readers", readers), writer.state()]
             }
         }
@@ -204,7 +222,7 @@ impl Db {
     pub async fn close(&self) {
         match &self.pools {
             Pools::MySql(pool) => pool.close().await,
-            Pools::Sqlite { readers, writer } => {
+            Pools::Sqlite { readers, writer, .. } => {
                 readers.close().await;
                 writer.close().await;
             }

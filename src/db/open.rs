@@ -9,6 +9,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Executor, MySqlConnection};
 
+use super::checkpoint::Checkpoints;
 use super::writer::Writer;
 use super::{Db, Pools, Waits};
 use crate::config::Config;
@@ -75,6 +76,7 @@ async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<P
         // A multi-row insert keeps a journal of its own, which would spill into a temporary file on disk.
         .pragma("temp_store", "MEMORY");
     let patience = Duration::from_millis(config.database.acquire_timeout_ms);
+    let checkpoints = Checkpoints::new(options.clone());
     let writer = Writer::open(writing, patience).await?;
     // Whatever the writer commits empties the readers' caches, so that more than one answer needs is only memory.
     let reading = options.pragma("query_only", "ON").pragma("cache_size", "-512");
@@ -85,7 +87,7 @@ async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<P
         .max_lifetime(None)
         .acquire_timeout(patience)
         .connect_lazy_with(reading);
-    Ok(Pools::Sqlite { readers, writer })
+    Ok(Pools::Sqlite { readers, writer, checkpoints })
 }
 
 async fn open_mysql(url: &str, config: &Config) -> Result<Pools> {
