@@ -33,6 +33,8 @@ use spoil::Spoiling;
 use stage::Stage;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Longest round, beyond all waits that it has of its own: one that hangs is to say so, and not to hold up a suite.
+const ROUND_MAX: Duration = Duration::from_mins(5);
 /// So many rounds have something in them for every way to spoil a history.
 const ROUNDS_FOR_SPOILING: u32 = 8;
 
@@ -87,7 +89,9 @@ async fn run(arguments: &Arguments, engine: Engine) -> bool {
         // Each round has its own choices, so that one that is slow does not change the next.
         let mut rng = StdRng::seed_from_u64(rng.random());
         let Some((world, maria)) = stage.ground(fault).await else { continue };
-        let outcome = round::run(world, maria, fault, plan.scale, &mut rng).await;
+        let ended = tokio::time::timeout(ROUND_MAX, round::run(world, maria, fault, plan.scale, &mut rng)).await;
+        let outcome =
+            ended.unwrap_or_else(|_| panic!("round {} ({}) ends, seed {seed}", plan.rounds + 1, fault.name()));
         plan.rounds += 1;
         let wrongs = findings.add(fault, &outcome, arguments.strict);
         println!("{}", Findings::line(plan.rounds, began.elapsed(), fault, &outcome));
