@@ -27,12 +27,17 @@ const ARRIVAL_TIME: Duration = Duration::from_secs(10);
 
 /// Pairs of people, the recipients online.
 pub struct Chat {
-    address: SocketAddr,
-    senders: Vec<Person>,
-    /// Where each of them writes to.
-    addressees: Vec<Addressee>,
+    senders: Vec<Sender>,
     listeners: Crew,
     board: Rc<Board>,
+}
+
+/// Somebody who writes, by one connection from the first run to the last: whoever talks does not come back with a herd.
+struct Sender {
+    person: Person,
+    addressee: Addressee,
+    /// Not here while it is used.
+    http: Rc<Cell<Option<Http>>>,
 }
 
 /// How hard and how long.
@@ -117,7 +122,12 @@ impl Chat {
             }
         })
         .await?;
-        Ok(Self { address, senders, addressees, listeners, board })
+        let mut connected = Vec::with_capacity(senders.len());
+        for (person, addressee) in senders.into_iter().zip(addressees) {
+            let http = Rc::new(Cell::new(Some(Http::open(address).await?)));
+            connected.push(Sender { person, addressee, http });
+        }
+        Ok(Self { senders: connected, listeners, board })
     }
 
     /// Sends for a while. May be called again: the numbers go on.
@@ -125,12 +135,12 @@ impl Chat {
         let board = Rc::clone(&self.board);
         board.begin();
         let mut sending = Crew::default();
-        for (index, (sender, addressee)) in self.senders.iter().zip(&self.addressees).enumerate() {
+        for (index, Sender { person, addressee, http }) in self.senders.iter().enumerate() {
             let stream = u32::try_from(index).doing("a stream's number")?;
-            let letter = Letter::new(&sender.token, *addressee, stream);
+            let letter = Letter::new(&person.token, *addressee, stream);
             // Paced senders do not all send at the same moment.
             let delay = pace.gap.map(|gap| gap.mul_f64(float(index) / float(self.senders.len())));
-            sending.add(send_on(self.address, letter, Rc::clone(&board), pace.gap.zip(delay)));
+            sending.add(send_on(Rc::clone(http), letter, Rc::clone(&board), pace.gap.zip(delay)));
         }
         let measure = async {
             sleep(pace.warm_up).await;
@@ -178,12 +188,12 @@ impl Reading {
 }
 
 async fn send_on(
-    address: SocketAddr,
+    connection: Rc<Cell<Option<Http>>>,
     mut letter: Letter,
     board: Rc<Board>,
     gap_and_delay: Option<(Duration, Duration)>,
 ) -> Result<(), Failure> {
-    let mut http = Http::open(address).await?;
+    let mut http = connection.take().ok_or_else(|| Failure::new("a sender's connection is in use"))?;
     let line = &board.lines[letter.stream()];
     let mut ticks = gap_and_delay.map(|(gap, delay)| {
         let mut ticks = interval_at(Instant::now() + delay, gap);
@@ -202,6 +212,7 @@ async fn send_on(
             board.answered.borrow_mut().add_ns(now_ns() - at_ns);
         }
     }
+    connection.set(Some(http));
     Ok(())
 }
 
