@@ -271,7 +271,16 @@ pub async fn changed(
 /// Makes a call; the second part of what it returns is the text of a refusal, or the data of a success as JSON.
 pub async fn ask(recorder: &Recorder, person: &Person, path: &str, body: &Value) -> (Answer, String) {
     let call: support::Call = person.call(Method::POST, path).json(body);
-    let Ok(reply) = call.try_send().await else { return (Answer::Nothing, String::new()) };
+    let reply = match call.try_send().await {
+        Ok(reply) => reply,
+        Err(cause) => {
+            // A server that ends takes its connections with it; one that keeps them must answer.
+            if cause.is_timeout() {
+                recorder.wrong(format_args!("silence: {path} has no answer: {cause:?}"));
+            }
+            return (Answer::Nothing, String::new());
+        }
+    };
     let envelope: Value = serde_json::from_str(&reply.text).unwrap_or_default();
     let text = envelope["data"].as_str().unwrap_or_default().to_owned();
     match reply.status {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Once};
+use std::time::Duration;
 
 use qingniao::app::Shared;
 use qingniao::clock::Clock;
@@ -21,6 +22,8 @@ pub const NOW_MS: i64 = 1_757_000_000_000;
 pub const FIRST_USER: i64 = 1_000_000;
 /// More than rows of users and friends are cached for.
 pub const CACHE_MS: i64 = 31_000;
+/// Longer than any answer takes, even of a server whose store is away: a call that hangs is to fail the test that made it.
+const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
 
 /// A running server. It goes away with the test; `stop` and `restart` are for tests of just that.
 pub struct TestServer {
@@ -148,7 +151,7 @@ fn install_crypto() {
 
 /// Without a proxy: the environment of a test machine may name one.
 fn client() -> Client {
-    Client::builder().no_proxy().build().unwrap()
+    Client::builder().no_proxy().timeout(ANSWERS_WITHIN).build().unwrap()
 }
 
 /// Binds texts and whole numbers.
