@@ -22,7 +22,7 @@ use crate::db::Db;
 use crate::error::{AppError, Result};
 use crate::http::edge::{self, Bounds};
 use crate::http::meter::Meter;
-use crate::http::serve::Terms;
+use crate::http::serve::{Terms, Timeouts};
 use crate::http::slots::Places;
 use crate::hub::Hub;
 use crate::messages::{self, committer::Committer};
@@ -140,9 +140,11 @@ async fn serve(listener: TcpListener, app: &Shared) {
             exempt: http.trusted_proxies.clone(),
             bodies_bytes: http.bodies_bytes_max,
         },
-        head_timeout: Duration::from_secs(http.header_timeout_s),
-        stall: Duration::from_secs(http.stall_timeout_s),
-        idle: Duration::from_secs(http.idle_timeout_s),
+        timeouts: Timeouts {
+            idle: Duration::from_secs(http.idle_timeout_s),
+            head: Duration::from_secs(http.header_timeout_s),
+            stall: Duration::from_secs(http.stall_timeout_s),
+        },
         bounds,
         counts: app.metrics.connections.clone(),
     };

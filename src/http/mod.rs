@@ -4,6 +4,7 @@ pub mod component;
 pub mod conditional;
 pub mod describe;
 pub mod edge;
+mod entrance;
 pub mod envelope;
 pub mod fields;
 mod forms;

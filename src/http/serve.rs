@@ -15,12 +15,14 @@ use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::edge::Bounds;
+use super::entrance;
 use super::slots::{Places, Slot, Slots};
 use super::stream::Guarded;
 use crate::metrics::Connections;
@@ -52,16 +54,23 @@ pub struct Origin {
 pub struct Terms {
     /// How many of them.
     pub places: Places,
-    /// How long a connection may be idle.
-    pub idle: Duration,
-    /// How long a head may take from its first byte.
-    pub head_timeout: Duration,
-    /// How long a client may take nothing of its reply.
-    pub stall: Duration,
+    /// How long each may be silent.
+    pub timeouts: Timeouts,
     /// Bounds of every request.
     pub bounds: Bounds,
     /// Where connections are counted.
     pub counts: Connections,
+}
+
+/// How long a client may keep a connection waiting.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Between requests.
+    pub idle: Duration,
+    /// For a head, from its first byte.
+    pub head: Duration,
+    /// While it takes nothing of its reply.
+    pub stall: Duration,
 }
 
 /// Serves what comes in at `listener` by `answer` until `stop`, then lets running requests end.
@@ -72,7 +81,14 @@ where
     A: Fn(Request) -> F + Clone + Send + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    let slots = Slots::new(terms.places.clone(), terms.counts.clone());
+    let Terms { places, timeouts, bounds, counts } = terms;
+    // Whoever waits to be let in has a place, so there is room for all.
+    let (arrivals, queue) = mpsc::channel(places.all);
+    let slots = Slots::new(places, counts.clone());
+    let (own, stopped) = (tasks.clone(), stop.clone());
+    tasks.spawn(entrance::let_in(queue, move |(stream, origin)| {
+        own.spawn(connection(stream, origin, timeouts, answer.clone(), stopped.clone()));
+    }));
     loop {
         let place = tokio::select! {
             () = stop.cancelled() => break,
@@ -85,13 +101,13 @@ where
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(cause) => {
-                terms.counts.failed.inc();
+                counts.failed.inc();
                 warn!(%cause, "a connection could not be accepted; if this repeats, raise the limit of open files");
                 tokio::time::sleep(ACCEPT_REST).await;
                 continue;
             }
         };
-        terms.counts.accepted.inc();
+        counts.accepted.inc();
         let Some(slot) = slots.take(place, peer.ip()) else {
             // As far as the network takes it at once: nobody who has too many connections is waited for.
             let _ = stream.try_write(TOO_MANY.as_bytes());
@@ -101,20 +117,22 @@ where
             debug!(%cause, "a connection ended before it was served");
             continue;
         }
-        let origin = Origin { peer, slot: Arc::new(slot), bounds: terms.bounds };
-        let (stream, head_timer) = Guarded::new(stream, terms.stall, terms.head_timeout);
-        let mut http = Builder::new();
-        http.timer(head_timer).header_read_timeout(terms.idle).max_buf_size(HEAD_BYTES_MAX);
-        tasks.spawn(connection(stream, http, origin, answer.clone(), stop.clone()));
+        let origin = Origin { peer, slot: Arc::new(slot), bounds };
+        if arrivals.send((stream, origin)).await.is_err() {
+            return;
+        }
     }
 }
 
-async fn connection<A, F>(stream: Guarded, http: Builder, origin: Origin, answer: A, stop: CancellationToken)
+async fn connection<A, F>(stream: TcpStream, origin: Origin, timeouts: Timeouts, answer: A, stop: CancellationToken)
 where
     A: Fn(Request) -> F + Clone + Send + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
     let peer = origin.peer;
+    let (stream, head_timer) = Guarded::new(stream, timeouts.stall, timeouts.head);
+    let mut http = Builder::new();
+    http.timer(head_timer).header_read_timeout(timeouts.idle).max_buf_size(HEAD_BYTES_MAX);
     let answer = hyper::service::service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(origin.clone());

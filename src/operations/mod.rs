@@ -25,7 +25,7 @@ use tower::ServiceExt;
 use crate::app::Shared;
 use crate::error::{AppError, Result};
 use crate::http::edge::Bounds;
-use crate::http::serve::{Terms, serve};
+use crate::http::serve::{Terms, Timeouts, serve};
 use crate::http::slots::Places;
 use crate::metrics::Connections;
 
@@ -69,9 +69,7 @@ impl Operations {
                 exempt: Vec::new(),
                 bodies_bytes: BODY_BYTES_MAX,
             },
-            idle: IDLE_MAX,
-            head_timeout: PATIENCE,
-            stall: PATIENCE,
+            timeouts: Timeouts { idle: IDLE_MAX, head: PATIENCE, stall: PATIENCE },
             bounds: Bounds { body_bytes_max: BODY_BYTES_MAX, request_timeout: IDLE_MAX },
             // These connections are not the chat's.
             counts: Connections::new(&Registry::new()),

@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use qingniao::gateway::wire::{self, Wire};
 use qingniao::http::edge::Bounds;
-use qingniao::http::serve::{Terms, serve};
+use qingniao::http::serve::{Terms, Timeouts, serve};
 use qingniao::http::slots::Places;
 use qingniao::hub::Frame;
 use qingniao::metrics::Metrics;
@@ -61,7 +61,8 @@ async fn echo_server(sockets: TaskTracker, stop: CancellationToken) -> SocketAdd
     let bounds = Bounds { body_bytes_max: 0, request_timeout: PATIENCE };
     let counts = Metrics::default().connections;
     let places = Places { all: 100, by_network: 100, exempt: Vec::new(), bodies_bytes: 0 };
-    let terms = Terms { places, idle: PATIENCE, head_timeout: PATIENCE, stall: PATIENCE, bounds, counts };
+    let timeouts = Timeouts { idle: PATIENCE, head: PATIENCE, stall: PATIENCE };
+    let terms = Terms { places, timeouts, bounds, counts };
     sockets.clone().spawn(async move {
         let own = sockets.clone();
         let answer = move |request| std::future::ready(echo_at(request, &own));

@@ -57,6 +57,7 @@ fn constant(line: &str) -> Option<(&str, &str, String)> {
         ("Duration::from_mins(", "min"),
         ("Duration::from_secs(", "s"),
         ("Duration::from_millis(", "ms"),
+        ("Duration::from_micros(", "µs"),
     ];
     let shown = units.iter().find_map(|(call, unit)| words(call, unit));
     Some((name, kind, shown.unwrap_or_else(|| value.to_owned())))
