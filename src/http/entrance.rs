@@ -17,9 +17,8 @@ const PAUSE_MIN: Duration = Duration::from_micros(100);
 
 /// Hands what waits in `queue` to `serve`, in order, until the queue is closed and empty.
 pub async fn let_in<T>(mut queue: mpsc::Receiver<T>, mut serve: impl FnMut(T)) {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut batch = Vec::new();
-    while queue.recv_many(&mut batch, TOGETHER_PER_CORE * cores).await > 0 {
+    let (together, mut batch) = (together(), Vec::new());
+    while queue.recv_many(&mut batch, together).await > 0 {
         batch.drain(..).for_each(&mut serve);
         let began = Instant::now();
         // Those who came, and all that was ready before them, have their turn.
@@ -28,6 +27,10 @@ pub async fn let_in<T>(mut queue: mpsc::Receiver<T>, mut serve: impl FnMut(T)) {
             sleep(pause).await;
         }
     }
+}
+
+fn together() -> usize {
+    TOGETHER_PER_CORE * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// How long the next ones wait while so many do, after a turn of everybody that took so long: as much time again is left to those
@@ -55,7 +58,7 @@ mod tests {
         })
         .await;
         assert_eq!(times.len(), herd);
-        let together = TOGETHER_PER_CORE * std::thread::available_parallelism().map_or(1, usize::from);
+        let together = together();
         let mut herd = times.windows(together + 1).take(times.len() - HERD_MIN - together);
         assert!(herd.all(|some| some[0] + PAUSE_MIN <= some[together]), "{times:?}");
     }

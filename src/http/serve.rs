@@ -119,6 +119,7 @@ where
         }
         let origin = Origin { peer, slot: Arc::new(slot), bounds };
         if arrivals.send((stream, origin)).await.is_err() {
+            // Nobody lets in any more: the runtime is ending.
             return;
         }
     }
