@@ -14,6 +14,8 @@ mod public;
 mod qrcode;
 mod service;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use dashmap::DashMap;
 pub use public::serve;
@@ -35,6 +37,8 @@ pub struct State {
     /// The same by person, so that nobody takes all the places.
     uploads_by_user: DashMap<UserId, usize>,
     covers: covers::Covers,
+    /// Turns to read from a file that is asked for.
+    reads: Arc<Semaphore>,
     qr_codes: Cache<String, Bytes, qrcode::BySize>,
 }
 
@@ -46,6 +50,7 @@ impl State {
             uploads_max: config.uploads.parallel_max,
             uploads_by_user: DashMap::new(),
             covers: covers::Covers::new(config)?,
+            reads: Arc::new(Semaphore::new(public::READS_MAX)),
             qr_codes: qrcode::cache(),
         })
     }

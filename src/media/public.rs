@@ -7,13 +7,15 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
-use tokio::io::AsyncReadExt;
-use tokio_util::io::ReaderStream;
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use super::ffmpeg::NoCover;
@@ -26,7 +28,10 @@ use crate::http::conditional::{Answer, Wish};
 /// Up to here a file is read at once; larger ones are streamed.
 const WHOLE_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of a streamed file in memory.
-const CHUNK_BYTES: usize = 128 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Files that are read from at the same time, on behalf of everybody. Each read is followed by a write of as much to a socket:
+/// hundreds of streams that are ready in one moment would keep everybody else waiting for tens of milliseconds.
+pub(super) const READS_MAX: usize = 8;
 /// What the client asks OSS for, to make a poster of a video (contract: messaging 4.30b).
 const SNAPSHOT: &str = "x-oss-process=video/snapshot,";
 
@@ -54,17 +59,17 @@ pub async fn serve(State(app): State<Shared>, request: Request) -> Result<Respon
     let wish = Wish::new(request.headers());
     if place.upload && uri.query().is_some_and(|query| query.contains(SNAPSHOT)) && is_video(&place) {
         let picture = poster(&app, &place).await?;
-        return reply(picture, wish, label("png", true)).await;
+        return reply(&app, picture, wish, label("png", true)).await;
     }
     let path = app.config.public_dir.join(&place.relative);
     if !place.folder {
-        return reply(path, wish, label(place.extension(), place.upload)).await;
+        return reply(&app, path, wish, label(place.extension(), place.upload)).await;
     }
     // A folder of the operator's may have a page of its own, as an H5 client that is put there; uploads have none.
     if place.upload {
         return Err(AppError::NotFound);
     }
-    reply(path.join("index.html"), wish, label("html", false)).await
+    reply(&app, path.join("index.html"), wish, label("html", false)).await
 }
 
 fn is_video(place: &Place) -> bool {
@@ -108,9 +113,10 @@ fn label(extension: &str, upload: bool) -> Label {
     Label { mime: mime.unwrap_or(HeaderValue::from_static(guess)), cache: ASK_AGAIN, attachment: false }
 }
 
-async fn reply(path: PathBuf, wish: Wish, label: Label) -> Result<Response<Body>> {
-    let opened = tokio::task::spawn_blocking(move || open(&path, &wish)).await.map_err(AppError::internal)?;
-    let Opened { answer, etag, modified, len, content } = opened.map_err(|cause| refusal(&cause))?;
+async fn reply(app: &App, path: PathBuf, wish: Wish, label: Label) -> Result<Response<Body>> {
+    let reads = &app.media.reads;
+    let opened = read(reads, move || open(&path, &wish)).await.map_err(|cause| refusal(&cause))?;
+    let Opened { answer, etag, modified, len, content } = opened;
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     let etag = HeaderValue::try_from(etag).map_err(AppError::internal)?;
@@ -150,12 +156,39 @@ async fn reply(path: PathBuf, wish: Wish, label: Label) -> Result<Response<Body>
     *response.status_mut() = status;
     *response.body_mut() = match content {
         Content::Bytes(bytes) => Body::from(bytes),
-        Content::Stream(file) => {
-            let part = tokio::fs::File::from_std(file).take(length);
-            Body::from_stream(ReaderStream::with_capacity(part, CHUNK_BYTES))
-        }
+        Content::Stream(file) => stream(reads.clone(), file, length),
     };
     Ok(response)
+}
+
+/// Runs `work`, which reads from a file, where it may wait for the disk, in its turn. The turn lasts until the caller goes on.
+async fn read<T: Send + 'static>(
+    reads: &Semaphore,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let _turn = reads.acquire().await.map_err(io::Error::other)?;
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+/// The next `len` bytes of a file, of which one chunk at a time is in memory.
+fn stream(reads: Arc<Semaphore>, file: File, len: u64) -> Body {
+    Body::from_stream(stream::try_unfold((reads, file, len), async |(reads, mut file, left)| {
+        if left == 0 {
+            return Ok(None);
+        }
+        let work = move || {
+            let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+            let some = file.by_ref().take(left.min(CHUNK_BYTES as u64)).read_to_end(&mut chunk)? as u64;
+            // Whoever serves the file has promised all of it.
+            if some == 0 {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            } else {
+                Ok((Bytes::from(chunk), file, left - some))
+            }
+        };
+        let (chunk, file, left) = read(&reads, work).await?;
+        io::Result::Ok(Some((chunk, (reads, file, left))))
+    }))
 }
 
 /// Opens a file, decides what of it is wanted, and reads that if it is little.
