@@ -6,7 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use toml::{Table, Value};
+use toml::Table;
+
+mod layers;
+
+pub use layers::unknown_variables;
+use layers::{decode, overlay, overlay_env};
 
 /// The defaults, which are also the documentation of every key.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -87,6 +92,7 @@ section!(
         login_failures_per_hour: usize,
         login_failures_per_address: usize,
         registrations_per_address: usize,
+        guests_per_address: usize,
     }
 );
 section!(
@@ -250,33 +256,7 @@ impl Config {
         if !self.jwt_secret.is_empty() && self.jwt_secret.len() < 16 {
             return bad("jwt_secret", "must have 16 characters or more, or be empty to have one made");
         }
-        let positive = [
-            ("http.body_bytes_max", self.http.body_bytes_max as u64),
-            ("http.request_timeout_s", self.http.request_timeout_s),
-            ("http.header_timeout_s", self.http.header_timeout_s),
-            ("http.stall_timeout_s", self.http.stall_timeout_s),
-            ("http.idle_timeout_s", self.http.idle_timeout_s),
-            ("http.connections_max", self.http.connections_max as u64),
-            ("http.connections_per_address_max", self.http.connections_per_address_max as u64),
-            ("database.connections_max", u64::from(self.database.connections_max)),
-            ("database.acquire_timeout_ms", self.database.acquire_timeout_ms),
-            ("limits.visitor_calls_per_hour", self.limits.visitor_calls_per_hour as u64),
-            ("limits.visitor_repeats_per_hour", self.limits.visitor_repeats_per_hour as u64),
-            ("limits.login_failures_per_hour", self.limits.login_failures_per_hour as u64),
-            ("limits.login_failures_per_address", self.limits.login_failures_per_address as u64),
-            ("limits.registrations_per_address", self.limits.registrations_per_address as u64),
-            ("ws.heartbeat_s", self.ws.heartbeat_s),
-            ("ws.pong_timeout_s", self.ws.pong_timeout_s),
-            ("ws.stall_timeout_s", self.ws.stall_timeout_s),
-            ("uploads.parallel_max", self.uploads.parallel_max as u64),
-            ("uploads.stall_timeout_s", self.uploads.stall_timeout_s),
-            ("covers.timeout_s", self.covers.timeout_s),
-            ("covers.parallel_max", self.covers.parallel_max as u64),
-            ("oss.timeout_s", self.oss.timeout_s),
-        ];
-        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return bad(key, "must be 1 or more");
-        }
+        self.check_counts(&bad)?;
         if self.http.bodies_bytes_max < self.http.body_bytes_max {
             return bad("http.bodies_bytes_max", "must be http.body_bytes_max or more");
         }
@@ -296,6 +276,39 @@ impl Config {
             return bad("retention.every_hours", "must be between 1 and 8760");
         }
         self.check_files(&bad)
+    }
+
+    /// Settings that would switch something off if they were 0.
+    fn check_counts(&self, bad: &dyn Fn(&str, &str) -> Result<(), ConfigError>) -> Result<(), ConfigError> {
+        let positive = [
+            ("http.body_bytes_max", self.http.body_bytes_max as u64),
+            ("http.request_timeout_s", self.http.request_timeout_s),
+            ("http.header_timeout_s", self.http.header_timeout_s),
+            ("http.stall_timeout_s", self.http.stall_timeout_s),
+            ("http.idle_timeout_s", self.http.idle_timeout_s),
+            ("http.connections_max", self.http.connections_max as u64),
+            ("http.connections_per_address_max", self.http.connections_per_address_max as u64),
+            ("database.connections_max", u64::from(self.database.connections_max)),
+            ("database.acquire_timeout_ms", self.database.acquire_timeout_ms),
+            ("limits.visitor_calls_per_hour", self.limits.visitor_calls_per_hour as u64),
+            ("limits.visitor_repeats_per_hour", self.limits.visitor_repeats_per_hour as u64),
+            ("limits.login_failures_per_hour", self.limits.login_failures_per_hour as u64),
+            ("limits.login_failures_per_address", self.limits.login_failures_per_address as u64),
+            ("limits.registrations_per_address", self.limits.registrations_per_address as u64),
+            ("limits.guests_per_address", self.limits.guests_per_address as u64),
+            ("ws.heartbeat_s", self.ws.heartbeat_s),
+            ("ws.pong_timeout_s", self.ws.pong_timeout_s),
+            ("ws.stall_timeout_s", self.ws.stall_timeout_s),
+            ("uploads.parallel_max", self.uploads.parallel_max as u64),
+            ("uploads.stall_timeout_s", self.uploads.stall_timeout_s),
+            ("covers.timeout_s", self.covers.timeout_s),
+            ("covers.parallel_max", self.covers.parallel_max as u64),
+            ("oss.timeout_s", self.oss.timeout_s),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return bad(key, "must be 1 or more");
+        }
+        Ok(())
     }
 
     /// The sections about files.
@@ -331,106 +344,6 @@ impl Config {
     }
 }
 
-/// Lays `own` over `table`; a key that the defaults do not name is an error.
-fn overlay(
-    table: &mut Table,
-    own: Table,
-    prefix: &str,
-    origin: &str,
-    origins: &mut Vec<(String, String)>,
-) -> Result<(), ConfigError> {
-    for (name, value) in own {
-        let key = dotted(prefix, &name);
-        let unknown = || ConfigError::Key {
-            key: key.clone(),
-            origin: origin.to_owned(),
-            problem: "no such key; config/default.toml lists them all".to_owned(),
-        };
-        match (table.get_mut(&name).ok_or_else(unknown)?, value) {
-            (Value::Table(inner), Value::Table(own)) => overlay(inner, own, &key, origin, origins)?,
-            (slot, value) => {
-                *slot = value;
-                origins.push((key, origin.to_owned()));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Takes each key's variable, read as the type that its default has.
-fn overlay_env(
-    table: &mut Table,
-    prefix: &str,
-    env: &dyn Fn(&str) -> Option<String>,
-    origins: &mut Vec<(String, String)>,
-) -> Result<(), ConfigError> {
-    for (name, slot) in table.iter_mut() {
-        let key = dotted(prefix, name);
-        if let Value::Table(inner) = slot {
-            overlay_env(inner, &key, env, origins)?;
-            continue;
-        }
-        let variable = variable(&key);
-        let Some(text) = env(&variable) else { continue };
-        let bad = |allowed: &str| ConfigError::Key {
-            key: key.clone(),
-            origin: variable.clone(),
-            problem: format!("`{text}` is not allowed: {allowed}"),
-        };
-        *slot = match slot {
-            Value::Integer(_) => Value::Integer(text.trim().parse().map_err(|_| bad("a whole number"))?),
-            Value::Boolean(_) => Value::Boolean(text.trim().parse().map_err(|_| bad("true or false"))?),
-            Value::Array(_) => {
-                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-                Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
-            }
-            _ => Value::String(text.clone()),
-        };
-        origins.push((key, variable));
-    }
-    Ok(())
-}
-
-/// Reads the merged table, naming the key of a value that does not fit.
-fn decode(table: &Table, origin_of: &dyn Fn(&str) -> String) -> Result<Config, ConfigError> {
-    let text = toml::to_string(table).expect("a table that was parsed can be printed");
-    toml::from_str(&text).map_err(|e| {
-        let key = e.span().map_or_else(String::new, |span| key_at(&text, span.start));
-        let allowed = match key.as_str() {
-            "listen" => ": an address and a port are allowed, as 0.0.0.0:7001",
-            "http.trusted_proxies" => ": addresses are allowed, as 10.0.0.2,127.0.0.1",
-            _ => "",
-        };
-        ConfigError::Key { origin: origin_of(&key), problem: format!("{}{allowed}", e.message()), key }
-    })
-}
-
-/// The dotted key of the line that holds byte `at`.
-fn key_at(text: &str, at: usize) -> String {
-    let mut section = String::new();
-    let mut key = String::new();
-    for line in text[..text[at..].find('\n').map_or(text.len(), |end| at + end)].lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            name.clone_into(&mut section);
-            key.clear();
-        } else if let Some((name, _)) = line.split_once(" = ") {
-            name.clone_into(&mut key);
-        }
-    }
-    dotted(&section, &key)
-}
-
-fn dotted(prefix: &str, name: &str) -> String {
-    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
-}
-
-fn variable(key: &str) -> String {
-    if key == "database_url" {
-        return "DATABASE_URL".to_owned();
-    }
-    format!("QINGNIAO_{}", key.replace('.', "_").to_uppercase())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -455,6 +368,23 @@ mod tests {
         assert_eq!(config.http.trusted_proxies.len(), 2);
         assert_eq!(config.tokens.ttl_days, 7);
         assert!(!config.covers.ffmpeg_download);
+    }
+
+    #[test]
+    fn an_empty_variable_sets_nothing_but_switches_off_what_it_may() {
+        let empty = ["QINGNIAO_SIGN_SALT", "QINGNIAO_LISTEN", "QINGNIAO_HTTP_DOCS", "QINGNIAO_TOKENS_TTL_DAYS"];
+        let config = load(&empty.map(|name| (name, ""))).unwrap();
+        let defaults = Config::defaults();
+        assert_eq!((&config.sign_salt, config.listen), (&defaults.sign_salt, defaults.listen));
+        assert!(config.http.docs && config.operations_address().is_some());
+        assert_eq!(load(&[("QINGNIAO_OPERATIONS_ADDRESS", "")]).unwrap().operations_address(), None);
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_noticed() {
+        let names = ["QINGNIAO_LISTEN", "DATABASE_URL", "QINGNIAO_HTTP_TRUSTED_PROXY", "QINGNIAO_OSS_BUCKET", "PATH"];
+        let unknown = unknown_variables(names.map(str::to_owned).into_iter());
+        assert_eq!(unknown, ["QINGNIAO_HTTP_TRUSTED_PROXY"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use qingniao::clock::Clock;
-use qingniao::config::{Config, LogFormat};
+use qingniao::config::{self, Config, LogFormat};
 use qingniao::db::Db;
 use qingniao::docs;
 use qingniao::lifecycle::Server;
@@ -66,6 +66,9 @@ fn main() -> ExitCode {
         }
     };
     start_log(config.log.format);
+    for name in config::unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
+        warn!("{name} is no setting; config/default.toml names them all");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("the runtime starts");
     let outcome = runtime.block_on(async {
         match arguments.command.unwrap_or(Command::Serve) {
@@ -86,6 +89,8 @@ fn main() -> ExitCode {
             }
         }
     });
+    // Work that hangs on a blocking thread, as a name that nobody resolves or a disk that does not answer, is not waited for.
+    runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {

@@ -1,0 +1,121 @@
+//! How the file and the environment are laid over the defaults, and how a value that does not fit is named.
+
+use toml::{Table, Value};
+
+use super::{Config, ConfigError, DEFAULTS};
+
+/// Those of `names` that look like settings and are none, as a misspelt one.
+pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
+    let table: Table = DEFAULTS.parse().expect("the embedded defaults are valid TOML");
+    let mut known = Vec::new();
+    for (section, value) in &table {
+        match value {
+            Value::Table(keys) => known.extend(keys.keys().map(|key| variable(&dotted(section, key)))),
+            _ => known.push(variable(section)),
+        }
+    }
+    names.filter(|name| name.starts_with("QINGNIAO_") && !known.contains(name)).collect()
+}
+
+/// Lays `own` over `table`; a key that the defaults do not name is an error.
+pub(super) fn overlay(
+    table: &mut Table,
+    own: Table,
+    prefix: &str,
+    origin: &str,
+    origins: &mut Vec<(String, String)>,
+) -> Result<(), ConfigError> {
+    for (name, value) in own {
+        let key = dotted(prefix, &name);
+        let unknown = || ConfigError::Key {
+            key: key.clone(),
+            origin: origin.to_owned(),
+            problem: "no such key; config/default.toml lists them all".to_owned(),
+        };
+        match (table.get_mut(&name).ok_or_else(unknown)?, value) {
+            (Value::Table(inner), Value::Table(own)) => overlay(inner, own, &key, origin, origins)?,
+            (slot, value) => {
+                *slot = value;
+                origins.push((key, origin.to_owned()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes each key's variable, read as the type that its default has.
+pub(super) fn overlay_env(
+    table: &mut Table,
+    prefix: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    origins: &mut Vec<(String, String)>,
+) -> Result<(), ConfigError> {
+    for (name, slot) in table.iter_mut() {
+        let key = dotted(prefix, name);
+        if let Value::Table(inner) = slot {
+            overlay_env(inner, &key, env, origins)?;
+            continue;
+        }
+        let variable = variable(&key);
+        // An empty variable, as compose makes of one that is not set, sets nothing; one address may be switched off by it.
+        let Some(text) = env(&variable).filter(|text| !text.trim().is_empty() || key == "operations.address") else {
+            continue;
+        };
+        let bad = |allowed: &str| ConfigError::Key {
+            key: key.clone(),
+            origin: variable.clone(),
+            problem: format!("`{text}` is not allowed: {allowed}"),
+        };
+        *slot = match slot {
+            Value::Integer(_) => Value::Integer(text.trim().parse().map_err(|_| bad("a whole number"))?),
+            Value::Boolean(_) => Value::Boolean(text.trim().parse().map_err(|_| bad("true or false"))?),
+            Value::Array(_) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
+            }
+            _ => Value::String(text.clone()),
+        };
+        origins.push((key, variable));
+    }
+    Ok(())
+}
+
+/// Reads the merged table, naming the key of a value that does not fit.
+pub(super) fn decode(table: &Table, origin_of: &dyn Fn(&str) -> String) -> Result<Config, ConfigError> {
+    let text = toml::to_string(table).expect("a table that was parsed can be printed");
+    toml::from_str(&text).map_err(|e| {
+        let key = e.span().map_or_else(String::new, |span| key_at(&text, span.start));
+        let allowed = match key.as_str() {
+            "listen" => ": an address and a port are allowed, as 0.0.0.0:7001",
+            "http.trusted_proxies" => ": addresses are allowed, as 10.0.0.2,127.0.0.1",
+            _ => "",
+        };
+        ConfigError::Key { origin: origin_of(&key), problem: format!("{}{allowed}", e.message()), key }
+    })
+}
+
+/// The dotted key of the line that holds byte `at`.
+fn key_at(text: &str, at: usize) -> String {
+    let mut section = String::new();
+    let mut key = String::new();
+    for line in text[..text[at..].find('\n').map_or(text.len(), |end| at + end)].lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            name.clone_into(&mut section);
+            key.clear();
+        } else if let Some((name, _)) = line.split_once(" = ") {
+            name.clone_into(&mut key);
+        }
+    }
+    dotted(&section, &key)
+}
+
+fn dotted(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+}
+
+fn variable(key: &str) -> String {
+    if key == "database_url" {
+        return "DATABASE_URL".to_owned();
+    }
+    format!("QINGNIAO_{}", key.replace('.', "_").to_uppercase())
+}
