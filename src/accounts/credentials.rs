@@ -21,12 +21,18 @@ impl Draft for Credentials {
     }
 }
 
-impl Credentials {
-    /// A new name is of letters, digits and underscores; imported names are left alone (decision 16).
-    pub fn check_new_name(&self) -> Result<()> {
-        if self.username.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            return Ok(());
+/// The same for a new account, whose name is of letters, digits and underscores; imported names are left alone (decision 16).
+#[derive(Debug)]
+pub struct NewCredentials(pub Credentials);
+
+impl Draft for NewCredentials {
+    fn read(fields: &Fields) -> Result<Self> {
+        let username = fields.string("username", "账号", 4, 20)?;
+        // Asked for before the name is refused, so that the description knows of it.
+        let password = fields.string("password", "密码", 6, 20);
+        if !username.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            return Err(AppError::Invalid("账号 只能由字母、数字和下划线组成".to_owned()));
         }
-        Err(AppError::Invalid("账号 只能由字母、数字和下划线组成".to_owned()))
+        Ok(Self(Credentials { username, password: password? }))
     }
 }

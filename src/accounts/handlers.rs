@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::auth::{ClientAddress, CurrentUser, RegisteredUser};
-use super::credentials::Credentials;
+use super::credentials::{Credentials, NewCredentials};
 use super::model::{Profile, User};
 use super::service::{self, Change};
 use crate::app::Shared;
@@ -19,9 +19,8 @@ use crate::ids::UserId;
 pub async fn register(
     State(app): State<Shared>,
     ClientAddress(ip): ClientAddress,
-    Payload(draft): Payload<Credentials>,
+    Payload(NewCredentials(draft)): Payload<NewCredentials>,
 ) -> Result<Response> {
-    draft.check_new_name()?;
     Ok(ok(service::register(&app, &draft.username, &draft.password, ip).await?))
 }
 
@@ -129,8 +128,10 @@ pub async fn update_userinfo(
             return Err(AppError::refused("头像地址过长不能超过1000个字符"));
         }
         "avatar" => (Change::Avatar(value), "头像更新成功"),
-        "invite_confirm" => match value.trim().parse() {
-            Ok(value @ (0 | 1)) => (Change::InviteConfirm(value), "设置成功"),
+        // A number however it is written, as `1.0`.
+        "invite_confirm" => match value.trim().parse::<f64>() {
+            Ok(0.0) => (Change::InviteConfirm(0), "设置成功"),
+            Ok(1.0) => (Change::InviteConfirm(1), "设置成功"),
             _ => return Err(AppError::refused("添加我为好友设置值错误")),
         },
         _ => return Ok(ok("")),

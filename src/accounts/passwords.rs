@@ -1,7 +1,5 @@
 //! Passwords: argon2id, a bounded number at a time; and the old backend's unsalted SHA-256.
 
-use std::sync::Mutex;
-
 use argon2::Params;
 use sha2::{Digest, Sha256};
 
@@ -14,8 +12,6 @@ use crate::error::{AppError, Result};
 pub struct Passwords {
     params: Params,
     threads: Threads,
-    /// A hash of nothing anyone knows: checked when the username is unknown, so that the time tells nothing.
-    decoy: Mutex<Option<String>>,
 }
 
 /// What a check found.
@@ -37,7 +33,6 @@ impl Passwords {
         Ok(Self {
             params: Params::new(config.memory_kib, config.iterations, 1, None).map_err(AppError::internal)?,
             threads: Threads::new(parallel),
-            decoy: Mutex::new(None),
         })
     }
 
@@ -51,24 +46,16 @@ impl Passwords {
     pub async fn verify(&self, password: &str, stored: &str, admit: impl FnOnce() -> Result<()>) -> Result<Verdict> {
         if is_legacy(stored) {
             admit()?;
-            return Ok(if legacy(password) == stored { Verdict::RightButOld } else { Verdict::Wrong });
+            return Ok(if legacy(password).eq_ignore_ascii_case(stored) {
+                Verdict::RightButOld
+            } else {
+                Verdict::Wrong
+            });
         }
         let (password, stored) = (password.to_owned(), stored.to_owned());
         let check = move |memory: &mut argon::Memory| argon::verify(&stored, password.as_bytes(), memory);
         let right = self.threads.run(admit, check).await?;
         Ok(if right { Verdict::Right } else { Verdict::Wrong })
-    }
-
-    /// Takes as long as a check would, for usernames that do not exist.
-    pub async fn verify_nobody(&self, password: &str, admit: impl FnOnce() -> Result<()>) -> Result<()> {
-        let known = self.decoy.lock().expect("no code panics while it holds this lock").clone();
-        let decoy = if let Some(decoy) = known {
-            decoy
-        } else {
-            let made = self.hash(&crate::ids::uuid()).await?;
-            self.decoy.lock().expect("no code panics while it holds this lock").get_or_insert(made).clone()
-        };
-        self.verify(password, &decoy, admit).await.map(|_| ())
     }
 }
 

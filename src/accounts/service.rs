@@ -8,11 +8,11 @@ use quick_cache::sync::Cache;
 
 use super::model::{Account, AccountRow, NewUser, Profile, Role, User};
 use super::passwords::Verdict;
-use super::sessions::Known;
 pub use super::sessions::{
-    Bearer, CLOSE_SUPERSEDED, Expired, NO_ACCOUNT, Rejection, Resumed, authenticate, delete_expired, find_expired,
-    forget, logout, open_session, resume_guest, user,
+    Bearer, CLOSE_SUPERSEDED, Expired, NO_ACCOUNT, Rejection, Resumed, WRONG_PASSWORD, authenticate, delete_expired,
+    find_expired, forget, logout, open_session, resume_guest, user,
 };
+use super::sessions::{Known, Outdated};
 use super::store;
 use crate::app::{App, Shared};
 use crate::clock::{HOUR_MS, MINUTE_MS};
@@ -31,6 +31,7 @@ const AVATAR_CHANGE_MS: i64 = MINUTE_MS;
 const AVATAR_CHANGES_MAX: usize = 10_000;
 
 const USERNAME_TAKEN: AppError = AppError::refused("该账号已存在，请换一个账号注册");
+const WRONG_OLD_PASSWORD: AppError = AppError::refused("原始密码错误，无法修改密码");
 const TOO_MANY: AppError = AppError::refused("请求过于频繁，请1个小时后再试");
 
 /// What this feature keeps in memory; the store has the truth.
@@ -67,33 +68,46 @@ impl State {
 
 /// Makes a registered account and logs it in (contract: people §3, chapter 1).
 pub async fn register(app: &Shared, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
+    counted(app, ip, make_account(app, username, password, ip)).await
+}
+
+/// Counts a new account of a network; one that was not made does not count.
+async fn counted(app: &App, ip: IpAddr, made: impl Future<Output = Result<Account>>) -> Result<Account> {
     let (limit, network) = (&app.accounts.registrations, network_of(ip));
     if !limit.take(network, app.clock.now_ms()) {
         app.metrics.limited.registration.inc();
         return Err(TOO_MANY);
     }
-    make_account(app, username, password, ip).await.inspect_err(|_| limit.give_back(&network))
+    made.await.inspect_err(|_| limit.give_back(&network))
+}
+
+/// The hash of a new account's password, unless its name is taken: a refusal must not cost a hash.
+async fn hash_for(app: &App, username: &str, password: &str) -> Result<String> {
+    let key = store::username_key(username);
+    if store::find_account_by_username(&mut app.db.read().await?.conn(), &key).await?.is_some() {
+        return Err(USERNAME_TAKEN);
+    }
+    app.passwords.hash(password).await
 }
 
 async fn make_account(app: &Shared, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
-    let taken =
-        store::find_account_by_username(&mut app.db.read().await?.conn(), &store::username_key(username)).await?;
-    if taken.is_some() {
-        return Err(USERNAME_TAKEN);
-    }
-    let password_hash = app.passwords.hash(password).await?;
+    let password_hash = hash_for(app, username, password).await?;
+    let id = insert_user(app, username, &password_hash).await?;
+    open_session(app, id, Role::User, &password_hash, ip).await
+}
+
+async fn insert_user(app: &App, username: &str, password_hash: &str) -> Result<UserId> {
     let new = NewUser {
         uuid: ids::uuid(),
         username,
-        password_hash: &password_hash,
+        password_hash,
         role: Role::User,
         device_id: None,
         stats: super::model::DeviceStats::default(),
         last_login_at: None,
         now_ms: app.clock.now_ms(),
     };
-    let id = insert(app, &new).await?;
-    open_session(app, id, Role::User, ip).await
+    insert(app, &new).await
 }
 
 /// Inserts a user with a profile; a name that was taken meanwhile is refused.
@@ -109,33 +123,39 @@ pub async fn insert(app: &App, new: &NewUser<'_>) -> Result<UserId> {
 }
 
 /// Gives the guest of a device a name and a password: the row, its friends and chats stay, the device is unlinked
-/// (decision 15). The guest's token stays valid: its socket lives on in the same page.
+/// (decision 15). The guest's token stays valid: its socket lives on in the same page. If another call of the device was faster,
+/// this one makes an account of its own.
 pub async fn upgrade_guest(app: &Shared, guest: UserId, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
-    let password_hash = app.passwords.hash(password).await?;
-    let (own, name) = (app.clone(), username.to_owned());
-    app.detached(async move {
-        let now_ms = own.clock.now_ms();
-        let mut tx = own.db.begin().await?;
-        let upgraded = store::update_guest_to_user(&mut tx.conn(), guest, &name, &password_hash, now_ms).await;
-        if !upgraded.map_err(taken)? {
-            // Another call of the device was faster.
-            return Err(USERNAME_TAKEN);
-        }
-        store::insert_username_parts(&mut tx.conn(), guest, &name).await?;
-        tx.commit().await?;
-        forget(&own, guest);
-        own.accounts.faces.fetch_add(1, Ordering::SeqCst);
-        Ok(())
-    })
-    .await?;
-    open_session(app, guest, Role::User, ip).await
+    counted(app, ip, make_user_of(app, guest, username, password, ip)).await
+}
+
+async fn make_user_of(app: &Shared, guest: UserId, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
+    let password_hash = hash_for(app, username, password).await?;
+    let (own, name, hash) = (app.clone(), username.to_owned(), password_hash.clone());
+    let upgraded = app
+        .detached(async move {
+            let now_ms = own.clock.now_ms();
+            let _memory = Outdated::from_now(&own, guest);
+            let mut tx = own.db.begin().await?;
+            let upgraded = store::update_guest_to_user(&mut tx.conn(), guest, &name, &hash, now_ms).await;
+            if !upgraded.map_err(taken)? {
+                return Ok(false);
+            }
+            store::insert_username_parts(&mut tx.conn(), guest, &name).await?;
+            tx.commit().await?;
+            own.accounts.faces.fetch_add(1, Ordering::SeqCst);
+            Ok(true)
+        })
+        .await?;
+    let id = if upgraded { guest } else { insert_user(app, username, &password_hash).await? };
+    open_session(app, id, Role::User, &password_hash, ip).await
 }
 
 /// Checks username and password and issues a token (contract: people §3, "login core").
 pub async fn login(app: &Shared, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
     let row = check_password(app, &store::username_key(username), password, ip).await?;
     let role = if row.role == Role::Visitor.as_str() { Role::Visitor } else { Role::User };
-    open_session(app, row.id, role, ip).await
+    open_session(app, row.id, role, &row.password_hash, ip).await
 }
 
 /// A password that may be wrong, for a name and from a network.
@@ -177,23 +197,29 @@ async fn check_password(app: &App, key: &str, password: &str, ip: IpAddr) -> Res
     admit()?;
     let row = store::find_account_by_username(&mut app.db.read().await?.conn(), key).await?;
     let row = row.filter(|row| row.status == 1);
-    let verdict = match &row {
-        Some(row) => app.passwords.verify(password, &row.password_hash, admit).await?,
-        None => app.passwords.verify_nobody(password, admit).await.map(|()| Verdict::Wrong)?,
+    let Some(mut row) = row else {
+        // The reply says that there is no such name, so the time may say it too.
+        guess.was_wrong();
+        return Err(NO_ACCOUNT);
     };
-    match (row, verdict) {
-        (Some(row), Verdict::Right) => Ok(row),
-        (Some(row), Verdict::RightButOld) => {
+    match app.passwords.verify(password, &row.password_hash, admit).await? {
+        Verdict::Right => Ok(row),
+        Verdict::RightButOld => {
             let hash = app.passwords.hash(password).await?;
             let mut tx = app.db.begin().await?;
             let now_ms = app.clock.now_ms();
-            store::update_old_password(&mut tx.conn(), row.id, &row.password_hash, &hash, now_ms).await?;
+            let replaced = store::update_password(&mut tx.conn(), row.id, &row.password_hash, &hash, now_ms).await?;
             tx.commit().await?;
+            if !replaced {
+                // Another login of the same person replaced it first.
+                return Box::pin(check_password(app, key, password, ip)).await;
+            }
+            row.password_hash = hash;
             Ok(row)
         }
-        (row, _) => {
+        Verdict::Wrong => {
             guess.was_wrong();
-            Err(if row.is_some() { AppError::refused("账户或密码错误") } else { NO_ACCOUNT })
+            Err(WRONG_PASSWORD)
         }
     }
 }
@@ -208,16 +234,20 @@ pub async fn set_password(app: &Shared, me: &Bearer, old: &str, new: &str, ip: I
     guess.admit()?;
     if app.passwords.verify(old, &row.password_hash, || guess.admit()).await? == Verdict::Wrong {
         guess.was_wrong();
-        return Err(AppError::refused("原始密码错误，无法修改密码"));
+        return Err(WRONG_OLD_PASSWORD);
     }
     let hash = app.passwords.hash(new).await?;
     let (own, user, kept) = (app.clone(), me.user.id, me.token_id.clone());
     app.detached(async move {
+        let memory = Outdated::from_now(&own, user);
         let mut tx = own.db.begin().await?;
-        store::update_password(&mut tx.conn(), user, &hash, own.clock.now_ms()).await?;
+        if !store::update_password(&mut tx.conn(), user, &row.password_hash, &hash, own.clock.now_ms()).await? {
+            // Another change was faster.
+            return Err(WRONG_OLD_PASSWORD);
+        }
         store::delete_sessions_except(&mut tx.conn(), user, &kept).await?;
         tx.commit().await?;
-        forget(&own, user);
+        drop(memory);
         own.hub.revoke(user, Some(CLOSE_SUPERSEDED), &|ticket| *ticket.token_id == *kept);
         Ok(())
     })
@@ -295,6 +325,7 @@ pub async fn change(app: &Shared, me: UserId, change: Change) -> Result<()> {
     let own = app.clone();
     app.detached(async move {
         let now_ms = own.clock.now_ms();
+        let memory = Outdated::from_now(&own, me);
         let mut tx = own.db.begin().await?;
         match &change {
             Change::Nickname(value) => store::update_nickname(&mut tx.conn(), me, value, now_ms).await?,
@@ -303,15 +334,17 @@ pub async fn change(app: &Shared, me: UserId, change: Change) -> Result<()> {
             Change::Userset(value) => store::update_userset(&mut tx.conn(), me, value, now_ms).await?,
         }
         tx.commit().await?;
-        forget(&own, me);
+        drop(memory);
         if matches!(change, Change::Nickname(_) | Change::Avatar(_)) {
             own.accounts.faces.fetch_add(1, Ordering::SeqCst);
         }
         match change {
             Change::Avatar(_) => own.accounts.avatar_changes.insert(me, now_ms),
-            _ => {
+            Change::Nickname(_) | Change::InviteConfirm(_) => {
                 own.accounts.avatar_changes.remove(&me);
             }
+            // Only `updateUserinfo` counts.
+            Change::Userset(_) => {}
         }
         Ok(())
     })

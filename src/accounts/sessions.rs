@@ -31,6 +31,8 @@ pub const CLOSE_SUPERSEDED: u16 = 4001;
 
 /// The refusal of a login to an account that is not there or not enabled.
 pub const NO_ACCOUNT: AppError = AppError::refused("账号不存在或者被禁用");
+/// The refusal of a login with another password than the account has.
+pub const WRONG_PASSWORD: AppError = AppError::refused("账户或密码错误");
 
 /// Users kept in memory with their live tokens; the store has the truth.
 #[derive(Debug)]
@@ -110,10 +112,13 @@ pub enum Rejection {
     Disabled,
 }
 
-/// Issues a token of `role` and makes it the only live one of its role (decision 11). When a user token is replaced, the
-/// sockets that carry the old one are closed.
-pub async fn open_session(app: &Shared, user: UserId, role: Role, ip: IpAddr) -> Result<Account> {
-    start_session(app, user, role, ip, |_| Ok(false)).await
+/// Issues a token of `role` and makes it the only live one of its role (decision 11), for whoever has proved the password
+/// behind `password_hash`: if that was changed meanwhile, it proves nothing. When a user token is replaced, the sockets that
+/// carry the old one are closed.
+pub async fn open_session(app: &Shared, user: UserId, role: Role, password_hash: &str, ip: IpAddr) -> Result<Account> {
+    let proved = password_hash.to_owned();
+    let session = start_session(app, user, role, ip, move |row, _| Ok((row.password_hash == proved).then_some(false)));
+    session.await?.ok_or(WRONG_PASSWORD)
 }
 
 /// How a guest comes by its token.
@@ -126,37 +131,44 @@ pub enum Resumed {
 }
 
 /// Hands the live guest token out again, or issues one if there is none (decision 14). `admit` hears which, and may refuse.
+/// `None` if the guest has become a registered account meanwhile, which a device id alone never opens (decision 15).
 pub async fn resume_guest(
     app: &Shared,
     guest: UserId,
     ip: IpAddr,
     admit: impl FnOnce(Resumed) -> Result<()> + Send + 'static,
-) -> Result<Account> {
-    let keep = |live| {
+) -> Result<Option<Account>> {
+    let keep = |row: &AccountRow, live| {
+        if row.role != Role::Visitor.as_str() {
+            return Ok(None);
+        }
         admit(if live { Resumed::Again } else { Resumed::Anew })?;
-        Ok(live)
+        Ok(Some(live))
     };
     start_session(app, guest, Role::Visitor, ip, keep).await
 }
 
-/// `keep` hears whether a token of this role is live, and says whether that one is to be handed out again.
+/// `keep` sees the account and whether a token of this role is live, and says whether that one is to be handed out again, or
+/// `None`: no token at all.
 async fn start_session(
     app: &Shared,
     user: UserId,
     role: Role,
     ip: IpAddr,
-    keep: impl FnOnce(bool) -> Result<bool> + Send + 'static,
-) -> Result<Account> {
+    keep: impl FnOnce(&AccountRow, bool) -> Result<Option<bool>> + Send + 'static,
+) -> Result<Option<Account>> {
     let own = app.clone();
     app.detached(async move {
         let now_ms = own.clock.now_ms();
+        let memory = Outdated::from_now(&own, user);
         let mut tx = own.db.begin().await?;
         // This locks the row, so that parallel logins of one user take turns and those of one guest share a token.
         store::update_last_login(&mut tx.conn(), user, &ip.to_string(), now_ms).await?;
-        let row = store::find_account(&mut tx.conn(), user).await?.ok_or(NO_ACCOUNT)?;
+        let row = store::find_account(&mut tx.conn(), user).await?.filter(|row| row.status == 1).ok_or(NO_ACCOUNT)?;
         let sessions = store::list_sessions(&mut tx.conn(), user).await?;
         let before = sessions.into_iter().find(|session| session.role == role.as_str());
-        let kept = keep(before.as_ref().is_some_and(|session| session.expires_at > now_ms))?;
+        let live = before.as_ref().is_some_and(|session| session.expires_at > now_ms);
+        let Some(kept) = keep(&row, live)? else { return Ok(None) };
         let (session, replaced) = match before {
             Some(session) if kept => (session, None),
             before => (new_session(&own, role, now_ms), before),
@@ -165,11 +177,11 @@ async fn start_session(
             store::upsert_session(&mut tx.conn(), user, &session).await?;
         }
         tx.commit().await?;
-        forget(&own, user);
+        drop(memory);
         if let (Role::User, Some(replaced)) = (role, replaced) {
             own.hub.revoke(user, Some(CLOSE_SUPERSEDED), &|ticket| *ticket.token_id != *replaced.token_id);
         }
-        account(&own, row, role, &session)
+        account(&own, row, role, &session).map(Some)
     })
     .await
 }
@@ -201,10 +213,11 @@ fn account(app: &App, row: AccountRow, role: Role, session: &SessionRow) -> Resu
 pub async fn logout(app: &Shared, user: UserId) -> Result<()> {
     let own = app.clone();
     app.detached(async move {
+        let memory = Outdated::from_now(&own, user);
         let mut tx = own.db.begin().await?;
         store::delete_sessions_except(&mut tx.conn(), user, "").await?;
         tx.commit().await?;
-        forget(&own, user);
+        drop(memory);
         own.hub.revoke(user, None, &|_| false);
         Ok(())
     })
@@ -287,6 +300,25 @@ async fn load(app: &App, id: UserId, now_ms: i64) -> Result<Option<Arc<Entry>>> 
 
 async fn list_live(conn: &mut Conn<'_>, user: UserId) -> Result<Box<[Live]>> {
     Ok(store::list_sessions(conn, user).await?.into_iter().filter_map(Live::of).collect())
+}
+
+/// Drops what is kept of a user when it is dropped itself: after a change, and after one whose outcome nobody knows. To be made
+/// before the transaction, so that it ends after it.
+pub(super) struct Outdated<'a> {
+    app: &'a App,
+    user: UserId,
+}
+
+impl<'a> Outdated<'a> {
+    pub(super) const fn from_now(app: &'a App, user: UserId) -> Self {
+        Self { app, user }
+    }
+}
+
+impl Drop for Outdated<'_> {
+    fn drop(&mut self) {
+        forget(self.app, self.user);
+    }
 }
 
 /// Drops what is kept of a user: to be called after every change of the row or its tokens.

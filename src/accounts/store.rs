@@ -217,20 +217,15 @@ pub async fn update_last_login(conn: &mut Conn<'_>, user: UserId, ip: &str, now_
     Ok(())
 }
 
-pub async fn update_password(conn: &mut Conn<'_>, user: UserId, hash: &str, now_ms: i64) -> Result<()> {
-    execute!(conn, "UPDATE users SET password_hash = ?, updated_at = ? WHERE id = ?", hash, now_ms, user)?;
-    Ok(())
-}
-
-/// Replaces `old_hash`, unless the password was changed meanwhile.
-pub async fn update_old_password(
+/// Replaces `old_hash`. False, and nothing done, if the password was changed meanwhile.
+pub async fn update_password(
     conn: &mut Conn<'_>,
     user: UserId,
     old_hash: &str,
     hash: &str,
     now_ms: i64,
-) -> Result<()> {
-    execute!(
+) -> Result<bool> {
+    let done = execute!(
         conn,
         "UPDATE users SET password_hash = ?, updated_at = ? WHERE id = ? AND password_hash = ?",
         hash,
@@ -238,7 +233,7 @@ pub async fn update_old_password(
         user,
         old_hash
     )?;
-    Ok(())
+    Ok(done.rows == 1)
 }
 
 pub async fn update_nickname(conn: &mut Conn<'_>, user: UserId, nickname: &str, now_ms: i64) -> Result<()> {

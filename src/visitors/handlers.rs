@@ -7,7 +7,7 @@ use axum::response::Response;
 use super::model::Signed;
 use super::service;
 use crate::accounts::auth::ClientAddress;
-use crate::accounts::credentials::Credentials;
+use crate::accounts::credentials::{Credentials, NewCredentials};
 use crate::accounts::model::DeviceStats;
 use crate::app::Shared;
 use crate::error::{AppError, Result};
@@ -87,16 +87,16 @@ pub async fn arrive(
     Ok(ok(service::arrive(&app, &arrival.device.signed(sign), arrival.stats, ip).await?))
 }
 
-/// A person at a device, with a name and a password.
+/// A person at a device, with a name and a password, of an account that is there or new.
 #[derive(Debug)]
-pub struct Entry {
+pub struct Entry<C> {
     device: Device,
-    credentials: Credentials,
+    credentials: C,
 }
 
-impl Draft for Entry {
+impl<C: Draft> Draft for Entry<C> {
     fn read(fields: &Fields) -> Result<Self> {
-        Ok(Self { device: Device::read(fields)?, credentials: Credentials::read(fields)? })
+        Ok(Self { device: Device::read(fields)?, credentials: C::read(fields)? })
     }
 }
 
@@ -105,9 +105,8 @@ pub async fn register(
     State(app): State<Shared>,
     ClientAddress(ip): ClientAddress,
     sign: Sign,
-    Payload(Entry { device, credentials }): Payload<Entry>,
+    Payload(Entry { device, credentials: NewCredentials(credentials) }): Payload<Entry<NewCredentials>>,
 ) -> Result<Response> {
-    credentials.check_new_name()?;
     let signed = device.signed(sign);
     Ok(ok(service::register(&app, &signed, &credentials.username, &credentials.password, ip).await?))
 }
@@ -117,7 +116,7 @@ pub async fn login(
     State(app): State<Shared>,
     ClientAddress(ip): ClientAddress,
     sign: Sign,
-    Payload(Entry { device, credentials }): Payload<Entry>,
+    Payload(Entry { device, credentials }): Payload<Entry<Credentials>>,
 ) -> Result<Response> {
     let signed = device.signed(sign);
     Ok(ok(service::login(&app, &signed, &credentials.username, &credentials.password, ip).await?))

@@ -1,5 +1,6 @@
 //! The rules of guests: one guest a device, upgraded in place when it registers (decisions 11, 14, 15).
 
+use std::hash::Hash;
 use std::net::IpAddr;
 
 use super::model::{Forged, Signed};
@@ -9,18 +10,22 @@ use crate::app::{App, Shared};
 use crate::clock::HOUR_MS;
 use crate::config;
 use crate::error::{AppError, Result};
+use crate::http::slots::network_of;
 use crate::ids;
 use crate::limits::SlidingLimit;
 
 /// Names tried for a new guest before giving up: two devices may share their first eight characters.
 const NAMES_MAX: u32 = 8;
+/// Looks for the guest of a device before giving up: it may register between a look and the next step.
+const ARRIVALS_MAX: u32 = 3;
 
 /// No password has this hash, and it costs nothing to make: guests never log in with one.
 const NO_PASSWORD: &str = "!";
 
-/// Counts of accepted calls, each a device.
+/// Counts of accepted calls a device, and of new guests a network.
 #[derive(Debug)]
 pub struct State {
+    guests: SlidingLimit<IpAddr>,
     arrivals: SlidingLimit<String>,
     repeats: SlidingLimit<String>,
     registrations: SlidingLimit<String>,
@@ -32,6 +37,7 @@ impl State {
     pub fn new(limits: &config::Limits) -> Self {
         let calls = || SlidingLimit::new(limits.visitor_calls_per_hour, HOUR_MS);
         Self {
+            guests: SlidingLimit::new(limits.guests_per_address, HOUR_MS),
             arrivals: calls(),
             repeats: SlidingLimit::new(limits.visitor_repeats_per_hour, HOUR_MS),
             registrations: calls(),
@@ -45,36 +51,50 @@ impl State {
 /// The client fires several of these at once, so everything that decides between the two happens in one transaction.
 pub async fn arrive(app: &Shared, signed: &Signed, stats: DeviceStats, ip: IpAddr) -> Result<Account> {
     check(app, signed)?;
-    let device_id = signed.device_id.as_str();
-    let (id, known) = match guest_of(app, device_id).await? {
-        Some(guest) => (enabled(guest)?.id, true),
-        None => match make_guest(app, device_id, stats.clone()).await? {
-            Some(id) => (id, false),
-            // Another call of the same device made it in the meantime.
-            None => (guest_of(app, device_id).await?.ok_or_else(AppError::busy)?.id, true),
-        },
-    };
-    let (own, device_id) = (app.clone(), device_id.to_owned());
-    let admit = move |resumed| {
-        let limit = match resumed {
-            Resumed::Again => &own.visitors.repeats,
-            Resumed::Anew => &own.visitors.arrivals,
+    for _ in 0..ARRIVALS_MAX {
+        let device_id = signed.device_id.as_str();
+        let (id, known) = match guest_of(app, device_id).await? {
+            Some(guest) => (enabled(guest)?.id, true),
+            None => match make_counted_guest(app, device_id, stats.clone(), ip).await? {
+                Some(id) => (id, false),
+                // Another call of the same device made it in the meantime.
+                None => (guest_of(app, device_id).await?.ok_or_else(AppError::busy)?.id, true),
+            },
         };
-        count(&own, limit, &device_id)
-    };
-    let account = accounts::resume_guest(app, id, ip, admit).await?;
-    if known {
-        // Afterwards, as the old backend did: the reply shows what the device said before.
-        accounts::set_device_stats(app, id, &stats).await?;
+        let (own, device_id) = (app.clone(), device_id.to_owned());
+        let admit = move |resumed| {
+            let limit = match resumed {
+                Resumed::Again => &own.visitors.repeats,
+                Resumed::Anew => &own.visitors.arrivals,
+            };
+            count(&own, limit, device_id)
+        };
+        let Some(account) = accounts::resume_guest(app, id, ip, admit).await? else { continue };
+        if known {
+            // Afterwards, as the old backend did: the reply shows what the device said before.
+            accounts::set_device_stats(app, id, &stats).await?;
+        }
+        return Ok(account);
     }
-    Ok(account)
+    Err(AppError::busy())
+}
+
+/// A new guest, counted for its network; see [`make_guest`].
+async fn make_counted_guest(app: &App, device_id: &str, stats: DeviceStats, ip: IpAddr) -> Result<Option<ids::UserId>> {
+    let (limit, network) = (&app.visitors.guests, network_of(ip));
+    count(app, limit, network)?;
+    let made = make_guest(app, device_id, stats).await;
+    if !matches!(made, Ok(Some(_))) {
+        limit.give_back(&network);
+    }
+    made
 }
 
 /// Registers the person at the device: its guest becomes the account, or a new account is made if it has none.
 pub async fn register(app: &Shared, signed: &Signed, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
     check(app, signed)?;
     let limit = &app.visitors.registrations;
-    count(app, limit, &signed.device_id)?;
+    count(app, limit, signed.device_id.clone())?;
     let registered = async {
         match guest_of(app, &signed.device_id).await? {
             Some(guest) => accounts::upgrade_guest(app, enabled(guest)?.id, username, password, ip).await,
@@ -88,7 +108,7 @@ pub async fn register(app: &Shared, signed: &Signed, username: &str, password: &
 pub async fn login(app: &Shared, signed: &Signed, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
     check(app, signed)?;
     let limit = &app.visitors.logins;
-    count(app, limit, &signed.device_id)?;
+    count(app, limit, signed.device_id.clone())?;
     let logged_in = accounts::login(app, username, password, ip).await;
     logged_in.inspect_err(|_| limit.give_back(&signed.device_id))
 }
@@ -148,8 +168,8 @@ fn check(app: &App, signed: &Signed) -> Result<()> {
     })
 }
 
-fn count(app: &App, limit: &SlidingLimit<String>, device_id: &str) -> Result<()> {
-    if limit.take(device_id.to_owned(), app.clock.now_ms()) {
+fn count<K: Hash + Eq>(app: &App, limit: &SlidingLimit<K>, key: K) -> Result<()> {
+    if limit.take(key, app.clock.now_ms()) {
         return Ok(());
     }
     app.metrics.limited.visitor.inc();

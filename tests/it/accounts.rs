@@ -90,6 +90,8 @@ async fn new_names_are_of_letters_digits_and_underscores() {
     for name in ["al ice", "al-ice", "ali.ce", "张三李四", "alicé", "<b>x</b>", "👍👍👍👍"] {
         register(&server, name, PASSWORD).await.invalid("账号 只能由字母、数字和下划线组成");
     }
+    // Parameters are checked in order.
+    register(&server, "al ice", "short").await.invalid("账号 只能由字母、数字和下划线组成");
     register(&server, &unique("A_9"), PASSWORD).await.ok();
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{PASSWORD, Person, Reply, TestServer, unique};
+use crate::support::{PASSWORD, Person, Reply, TestServer, device_id, sign, unique};
 
 const HOUR_MS: i64 = 3_600_000;
 const TOO_MANY: &str = "请求过于频繁，请1个小时后再试";
@@ -42,6 +42,60 @@ async fn one_address_makes_so_many_accounts_an_hour_and_others_are_not_concerned
     register_from(&server, "203.0.113.2", &unique("three")).await.ok();
     server.advance(HOUR_MS);
     register_from(&server, "203.0.113.1", &unique("four")).await.ok();
+}
+
+/// A signed call of a device behind that address.
+async fn signed_from(server: &TestServer, address: &str, path: &str, device: &str, more: Value) -> Reply {
+    let timestamp = server.clock.now_ms();
+    let mut body = json!({ "deviceId": device, "timestamp": timestamp });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let call = server.call(reqwest::Method::POST, path).header("x-forwarded-for", address);
+    call.header("x-security-sign", &sign(device, timestamp)).json(&body).send().await
+}
+
+#[tokio::test]
+async fn an_account_that_a_guest_becomes_counts_as_a_new_one() {
+    let server = TestServer::with(|config| {
+        config.limits.registrations_per_address = 2;
+        config.http.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await;
+    let one = "203.0.113.1";
+    let become_user = async |address: &str, name: &str| {
+        let device = device_id();
+        signed_from(&server, address, "/api/visitorRegister", &device, json!({})).await.ok();
+        let entry = json!({ "username": name, "password": PASSWORD });
+        signed_from(&server, address, "/api/visitorregChat", &device, entry).await
+    };
+    let taken = unique("one");
+    become_user(one, &taken).await.ok();
+    become_user(one, &taken).await.refused(400, "该账号已存在，请换一个账号注册");
+    register_from(&server, one, &unique("two")).await.ok();
+    become_user(one, &unique("three")).await.refused(400, TOO_MANY);
+    become_user("203.0.113.2", &unique("three")).await.ok();
+    server.advance(HOUR_MS);
+    become_user(one, &unique("four")).await.ok();
+}
+
+#[tokio::test]
+async fn one_address_makes_so_many_guests_an_hour_and_those_who_are_there_are_not_concerned() {
+    let server = TestServer::with(|config| {
+        config.limits.guests_per_address = 2;
+        config.http.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await;
+    let arrive = async |address: &str, device: &str| {
+        signed_from(&server, address, "/api/visitorRegister", device, json!({})).await
+    };
+    let (one, first) = ("203.0.113.1", device_id());
+    let guest = arrive(one, &first).await.ok();
+    arrive(one, &device_id()).await.ok();
+    let third = device_id();
+    arrive(one, &third).await.refused(400, TOO_MANY);
+    assert_eq!(arrive(one, &first).await.ok()["id"], guest["id"]);
+    arrive("203.0.113.2", &third).await.ok();
+    server.advance(HOUR_MS);
+    arrive(one, &device_id()).await.ok();
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 //! How passwords are kept, guessed at and changed (contract: people §1.4, §6, decisions 9, 14, 30).
 
+use futures_util::future::join_all;
+use qingniao::accounts::{Role, service as accounts};
+use qingniao::ids::UserId;
 use reqwest::Method;
 use serde_json::json;
 
@@ -31,6 +34,8 @@ async fn an_old_hash_verifies_once_and_is_replaced() {
     // The hash itself is no password.
     login(&server, &alice.username, &old[..20]).await.refused(400, WRONG);
     assert_eq!(stored().await, old);
+    // Capitals mean the same hash.
+    server.sql("UPDATE users SET password_hash = ? WHERE id = ?", &[old.to_uppercase().into(), alice.id.into()]).await;
     login(&server, &alice.username, "123456").await.ok();
     assert!(stored().await.starts_with("$argon2id$v=19$m=8,t=1,p=1$"));
     login(&server, &alice.username, "123456").await.ok();
@@ -207,4 +212,50 @@ async fn a_new_password_keeps_the_token_that_made_it_and_ends_the_other() {
         socket.send("ping").await;
         assert_eq!(socket.next_frame().await["type"], "pong");
     }
+}
+
+#[tokio::test]
+async fn logins_of_one_person_that_replace_an_old_hash_at_once_all_succeed() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let old = "8d969eef6ecad3c29a3a629280e686cf0c3f5d5a86aff3ca12020c923adc6c92";
+    server.sql("UPDATE users SET password_hash = ? WHERE id = ?", &[old.into(), alice.id.into()]).await;
+    let logins = (0..6).map(|_| login(&server, &alice.username, "123456"));
+    join_all(logins).await.iter().for_each(|reply| drop(reply.ok()));
+}
+
+/// The check of a password takes its time, and the password may be another one when it ends.
+#[tokio::test]
+async fn a_login_that_was_checked_before_a_change_gets_no_token_after_it() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let checked = server.sql_text("SELECT password_hash FROM users WHERE id = ?", alice.id).await;
+    let open = async |hash: &str| {
+        let ip = "127.0.0.1".parse().unwrap();
+        accounts::open_session(&server.app, UserId(alice.id), Role::User, hash, ip).await
+    };
+    let alice = server.person("alice", serde_json::to_value(open(&checked).await.unwrap()).unwrap(), "");
+    set_password(&alice, PASSWORD, "another7", "another7").await.ok();
+    assert_eq!(open(&checked).await.unwrap_err().to_string(), WRONG);
+    assert_eq!(
+        alice.post("chatGetmessageOffLine", json!({})).await.status,
+        200,
+        "the token that made the change stays"
+    );
+}
+
+#[tokio::test]
+async fn of_two_changes_of_one_password_at_once_one_happens() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let new: Vec<_> = (0..4).map(|number| format!("another{number}")).collect();
+    let changes = new.iter().map(|new| set_password(&alice, PASSWORD, new, new));
+    let replies = join_all(changes).await;
+    let done: Vec<_> = new.iter().zip(&replies).filter(|(_, reply)| reply.status == 200).collect();
+    let [(new, _)] = done[..] else { panic!("{} changes were acknowledged", done.len()) };
+    replies
+        .iter()
+        .filter(|reply| reply.status != 200)
+        .for_each(|reply| reply.refused(400, "原始密码错误，无法修改密码"));
+    login(&server, &alice.username, new).await.ok();
 }

@@ -135,7 +135,7 @@ async fn an_avatar_has_up_to_1000_utf16_units() {
 async fn invite_confirm_is_0_or_1_as_number_or_text() {
     let server = TestServer::start().await;
     let mut alice = server.user("alice").await;
-    for (value, stored) in [(json!(1), 1), (json!("0"), 0), (json!("1"), 1), (json!(0), 0)] {
+    for (value, stored) in [(json!(1), 1), (json!("0"), 0), (json!("1.0"), 1), (json!(0), 0)] {
         assert_eq!(update(&alice, "invite_confirm", value).await.ok(), "设置成功");
         alice = alice.login().await;
         assert_eq!(alice.account["invite_confirm"], stored);

@@ -434,10 +434,23 @@ async fn of_parallel_registrations_of_one_guest_one_takes_the_row() {
     let replies = join_all(names.iter().map(|name| register(&server, &guest.device_id, name))).await;
     let upgraded = replies.iter().filter(|reply| reply.status == 200 && reply.json()["data"]["id"] == guest.id);
     assert_eq!(upgraded.count(), 1);
-    // The others are accounts of their own, or were refused; none took the row from the first.
+    // The others are accounts of their own: none took the row from the first.
     for (name, reply) in names.iter().zip(&replies) {
-        if reply.status == 200 {
-            assert_eq!(login(&server, &device_id(), name, PASSWORD).await.ok()["id"], reply.json()["data"]["id"]);
+        assert_eq!(login(&server, &device_id(), name, PASSWORD).await.ok()["id"], reply.ok()["id"]);
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_arrives_while_its_guest_registers_never_gets_the_account() {
+    let server = TestServer::start().await;
+    for _ in 0..8 {
+        let (guest, name) = (server.guest().await, unique("alice"));
+        let arrivals = join_all((0..12).map(|_| server.signed(ARRIVE, &guest.device_id, json!({}))));
+        let (registered, arrived) = tokio::join!(register(&server, &guest.device_id, &name), arrivals);
+        assert_eq!(registered.ok()["id"], guest.id);
+        for reply in arrived {
+            let account = reply.ok();
+            assert_eq!((&account["role"], &account["devicefingeruuid"]), (&json!("visitor"), &json!(guest.device_id)));
         }
     }
 }
