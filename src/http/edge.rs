@@ -19,6 +19,7 @@ use super::fields::{is_something, shown};
 use super::linger;
 use super::meter::Meter;
 use super::payload::{content_type, fields_of, read_body};
+use super::serve::Origin;
 use crate::error::{AppError, BoxError, Result};
 
 /// Why a reply is a failure; carried by the reply to its log line.
@@ -49,6 +50,7 @@ where
     // The path only: queries may hold tokens.
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let running = meter.begin(&path);
+    let slot = request.extensions().get::<Origin>().map(|origin| origin.slot.clone());
     let (request, rest) = linger::hold(request);
     let answered = async {
         let request = match lift_token(request).await {
@@ -71,8 +73,11 @@ where
             response
         }
         // Whoever took too long is not waited for any longer.
-        None => AppError::busy().into_response(),
+        None => AppError::unavailable("it took longer than http.request_timeout_s").into_response(),
     };
+    if let Some(slot) = slot {
+        slot.give_room_back();
+    }
     if let Some(Cause(cause)) = response.extensions_mut().remove() {
         log_failure(id, &method, &path, response.status(), &cause);
     }
@@ -96,7 +101,7 @@ fn log_failure(id: u64, method: &Method, path: &str, status: StatusCode, cause: 
     if status == StatusCode::INTERNAL_SERVER_ERROR {
         error!(request.id = id, %method, path, %cause, "a request failed by a fault of the server");
     } else {
-        warn!(request.id = id, %method, path, %cause, "a request was refused with {status}: the store did not answer");
+        warn!(request.id = id, %method, path, %cause, "a request was refused with {status}");
     }
 }
 

@@ -14,8 +14,6 @@ use axum::http::header::EXPECT;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 
-/// A body of so many bytes and its head are one packet, as a rule.
-const BYTES_WITH_HEAD: u64 = 1024;
 /// Most bytes that are read for nothing; a client that sends more sees its connection closed.
 const REST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How long they may take.
@@ -40,10 +38,10 @@ pub struct Rest {
     waits: bool,
 }
 
-/// Keeps hold of the body of a request that may be answered before all of it is read. A small body comes with the head, so that
-/// nothing is left of it, and costs nothing here.
+/// Keeps hold of the body of a request, which may be answered before all of it is read. Also of a small one: some clients and
+/// proxies send it in a packet of its own, behind the head.
 pub fn hold(request: Request) -> (Request, Option<Rest>) {
-    if request.body().size_hint().upper().is_some_and(|bytes| bytes <= BYTES_WITH_HEAD) {
+    if request.body().is_end_stream() {
         return (request, None);
     }
     let waits = request.headers().contains_key(EXPECT);
@@ -55,7 +53,7 @@ pub fn hold(request: Request) -> (Request, Option<Rest>) {
 impl Rest {
     /// Reads what is left, within bounds.
     pub async fn drain(self) {
-        if self.waits && !self.body.lock().begun {
+        if self.body.is_end_stream() || (self.waits && !self.body.lock().begun) {
             return;
         }
         // Neither a broken body nor one that takes too long changes the answer.

@@ -6,7 +6,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::fields::{Draft, Fields};
 use super::forms::{self, Form};
@@ -73,22 +72,18 @@ pub async fn fields_of(headers: &HeaderMap, bytes: Bytes) -> Result<Map<String, 
     }
 }
 
-/// The head and the whole body, or the refusal of one that is too large or breaks off. Large ones share a bounded room while
-/// they come: whoever sends many slowly gets 503 in place of the server's memory.
+/// The head and the whole body, or the refusal of one that is too large or breaks off. Large ones share a bounded room until
+/// their request is answered: whoever sends many gets 503 in place of the server's memory.
 pub async fn read_body(request: Request) -> Result<(Parts, Bytes)> {
     let (parts, body) = request.into_parts();
     let origin = parts.extensions.get::<Origin>();
     let mut body = Limited::new(body, origin.map_or(usize::MAX, |origin| origin.bounds.body_bytes_max));
     let mut whole = Whole::default();
-    let mut room: Option<OwnedSemaphorePermit> = None;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|cause| unreadable(&cause))?.into_data() else { continue };
-        if let Some(origin) = origin.filter(|_| whole.len() + data.len() > BODY_BYTES_FREE) {
-            let more = origin.slot.room(data.len()).ok_or(AppError::busy())?;
-            match &mut room {
-                Some(room) => room.merge(more),
-                None => room = Some(more),
-            }
+        let is_large = whole.len() + data.len() > BODY_BYTES_FREE;
+        if is_large && origin.is_some_and(|origin| !origin.slot.take_room(data.len())) {
+            return Err(AppError::busy());
         }
         whole.push(data);
     }
@@ -130,6 +125,8 @@ fn unreadable(cause: &BoxError) -> AppError {
 /// Reads the fields of a whole body of JSON or of a urlencoded form; another type holds none, as in the old parser.
 pub fn parse_body(kind: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
     if kind.contains("json") {
+        // Some editors and tools begin a file with a byte order mark.
+        let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Map::new());
         }
@@ -190,5 +187,6 @@ mod tests {
         }
         assert!(parse_body("application/json", b" ").unwrap().is_empty());
         assert!(parse_body("text/plain", b"{").unwrap().is_empty());
+        assert_eq!(parse_body("application/json", "\u{feff}{\"a\":1}".as_bytes()).unwrap().len(), 1);
     }
 }

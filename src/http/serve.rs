@@ -132,9 +132,11 @@ where
 {
     let peer = origin.peer;
     let (stream, head_timer) = Guarded::new(stream, timeouts.stall, timeouts.head);
+    let heads = head_timer.clone();
     let mut http = Builder::new();
     http.timer(head_timer).header_read_timeout(timeouts.idle).max_buf_size(HEAD_BYTES_MAX);
     let answer = hyper::service::service_fn(move |request: Request<Incoming>| {
+        heads.came();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(origin.clone());
         let answered = answer(request);

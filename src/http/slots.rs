@@ -2,7 +2,7 @@
 //! come slowly.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
@@ -47,6 +47,8 @@ pub struct Slot {
     _place: OwnedSemaphorePermit,
     network: Option<(IpAddr, Arc<DashMap<IpAddr, usize>>)>,
     bodies: Arc<Semaphore>,
+    /// Room that the body of the present request takes.
+    room: Mutex<Option<OwnedSemaphorePermit>>,
     counts: Connections,
 }
 
@@ -85,7 +87,13 @@ impl Slots {
             Some((network, self.by_network.clone()))
         };
         self.counts.open.inc();
-        Some(Slot { _place: place, network, bodies: self.bodies.clone(), counts: self.counts.clone() })
+        Some(Slot {
+            _place: place,
+            network,
+            bodies: self.bodies.clone(),
+            room: Mutex::default(),
+            counts: self.counts.clone(),
+        })
     }
 
     fn tell(&self, network: IpAddr) {
@@ -102,9 +110,24 @@ impl Slots {
 }
 
 impl Slot {
-    /// Room for a part of a body, if there is any left.
-    pub fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        self.bodies.clone().try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
+    /// Takes room for a part of the body of the connection's request. False if there is none left.
+    pub fn take_room(&self, bytes: usize) -> bool {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let Ok(more) = self.bodies.clone().try_acquire_many_owned(bytes) else { return false };
+        match &mut *self.room() {
+            Some(room) => room.merge(more),
+            room => *room = Some(more),
+        }
+        true
+    }
+
+    /// The request is answered, and what was made of its body is gone.
+    pub fn give_room_back(&self) {
+        *self.room() = None;
+    }
+
+    fn room(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.room.lock().expect("no code panics while it holds this lock")
     }
 }
 
@@ -183,9 +206,12 @@ mod tests {
     async fn room_for_bodies_is_bounded_and_comes_back() {
         let slots = slots(100, 2);
         let slot = take(&slots, "1.2.3.4").await.unwrap();
-        let room = slot.room(60).unwrap();
-        assert!(slot.room(60).is_none());
-        drop(room);
-        assert!(slot.room(100).is_some());
+        let other = take(&slots, "1.2.3.5").await.unwrap();
+        assert!(slot.take_room(30) && slot.take_room(30));
+        assert!(!slot.take_room(60) && !other.take_room(60));
+        slot.give_room_back();
+        assert!(other.take_room(100));
+        drop(other);
+        assert!(slot.take_room(100));
     }
 }

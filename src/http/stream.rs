@@ -99,7 +99,8 @@ impl AsyncRead for Guarded {
 
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
-        if let Some(reply) = refusal(buf) {
+        // In a reply, these words would be the client's or a file's.
+        if let Some(reply) = self.heads.is_reading().then(|| refusal(buf)).flatten() {
             // It fits into the empty buffer of a connection that is about to be closed.
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, reply.as_bytes()))?;
             let whole = written == reply.len();
@@ -163,6 +164,8 @@ fn refusal(written: &[u8]) -> Option<&'static str> {
 struct Heads {
     /// hyper waits for one of which nothing has come.
     awaited: AtomicBool,
+    /// hyper waits for one, or reads it.
+    reading: AtomicBool,
     began: Mutex<Option<Instant>>,
 }
 
@@ -171,6 +174,10 @@ impl Heads {
         if self.awaited.swap(false, Ordering::Relaxed) {
             *self.lock() = Some(Instant::now());
         }
+    }
+
+    fn is_reading(&self) -> bool {
+        self.reading.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -186,6 +193,13 @@ pub struct HeadTimer {
     head_timeout: Duration,
 }
 
+impl HeadTimer {
+    /// The head has come whole, and the request is being answered.
+    pub fn came(&self) {
+        self.heads.reading.store(false, Ordering::Relaxed);
+    }
+}
+
 impl Timer for HeadTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
         self.sleep_until(std::time::Instant::now() + duration)
@@ -194,6 +208,7 @@ impl Timer for HeadTimer {
     fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn Sleep>> {
         *self.heads.lock() = None;
         self.heads.awaited.store(true, Ordering::Relaxed);
+        self.heads.reading.store(true, Ordering::Relaxed);
         let sleep = Box::pin(sleep_until(deadline.into()));
         Box::pin(HeadSleep { heads: self.heads.clone(), head_timeout: self.head_timeout, sleep, begun: false })
     }

@@ -167,3 +167,35 @@ async fn who_asks_before_sending_a_body_is_answered_at_once() {
     let reply = tokio::time::timeout(Duration::from_millis(900), answer(stream)).await.expect("no pause before it");
     assert_eq!((reply.0, reply.1.contains("Token 令牌不合法！")), (400, true), "{}", reply.1);
 }
+
+/// The client's calls without parameters send `{}`, some clients and proxies in a packet of its own. Whatever is answered, the
+/// next call may come by the same connection.
+#[tokio::test]
+async fn a_small_body_behind_its_head_does_not_end_the_connection() {
+    let server = TestServer::start().await;
+    let (alice, guest) = (server.user("alice").await, server.guest().await);
+    let calls = [
+        ("/api/chat/chatGetmessageOffLine", &*alice.token, 200),
+        ("/api/chat/chatGetmessageOffLine", "garbage", 400),
+        ("/api/chat/searchUser", &guest.token, 400),
+        ("/api/visitorRegister", "", 400),
+        ("/api/nothing", "", 404),
+        ("/api/chat/logout", &alice.token, 200),
+    ];
+    for (path, token, status) in calls {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\ntoken: {token}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n"
+        );
+        let mut stream = server.begin(head.as_bytes()).await;
+        for _ in 0..2 {
+            let early = tokio::time::timeout(Duration::from_millis(50), stream.read_u8()).await;
+            assert!(early.is_err(), "{path}: the reply waits for the body: {early:?}");
+            stream.write_all(b"{}").await.unwrap();
+            let (got, reply) = answer(&mut stream).await;
+            assert!(reply.contains("content-length"), "{path}: {reply}");
+            // After the logout the same token is refused.
+            assert!(got == status || (path.ends_with("logout") && got == 400), "{path}: {reply}");
+            stream.write_all(head.as_bytes()).await.unwrap();
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use reqwest::Method;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{Call, Door, PATIENCE, Person, Reply, TestServer};
@@ -92,7 +92,7 @@ impl Door {
 }
 
 /// What comes back on a connection, until its end or the end of the announced body.
-pub async fn answer(mut stream: TcpStream) -> (u16, String) {
+pub async fn answer(mut stream: impl AsyncRead + Unpin) -> (u16, String) {
     let read = async {
         let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
         loop {
