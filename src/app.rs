@@ -46,12 +46,13 @@ pub struct App {
 }
 
 impl App {
-    /// Runs `work` to its end even if the client goes away meanwhile: a commit must be followed by its pushes. Only a store
-    /// that vanished without a word ends it early: work may hold the posting lock, which nobody can post without.
+    /// Runs `work` to its end even if the client goes away meanwhile: a commit must be followed by its pushes. It has a time limit
+    /// ([`in_time`]), since it may hold the posting lock, and a store that vanished without a word would never give that back.
     pub async fn detached<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        self.tasks.spawn(in_time(work)).await.map_err(AppError::internal)?
+        // Boxed, because it is large and would be held twice.
+        self.tasks.spawn(in_time(Box::pin(work))).await.map_err(AppError::internal)?
     }
 }

@@ -1,5 +1,6 @@
 //! The facts of friendships, from memory where a message needs them, and what a person may change of its own list.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
@@ -57,12 +58,11 @@ impl State {
 /// `user`'s row of `friend`, if `friend` is in `user`'s list.
 pub async fn find(app: &App, user: UserId, friend: UserId) -> Result<Option<Arc<Friend>>> {
     let (key, now_ms) = ((user, friend), app.clock.now_ms());
+    if app.friends.cache.get(&key).is_some_and(|known| now_ms - known.loaded_at > CACHED_MS) {
+        app.friends.cache.remove(&key);
+    }
     let guard = match app.friends.cache.get_value_or_guard_async(&key).await {
-        Ok(known) if now_ms - known.loaded_at <= CACHED_MS => return Ok(known.row),
-        Ok(_) => {
-            app.friends.cache.remove(&key);
-            return Box::pin(load(app, user, friend)).await;
-        }
+        Ok(known) => return Ok(known.row),
         Err(guard) => guard,
     };
     let row = Box::pin(load(app, user, friend)).await?;
@@ -82,7 +82,8 @@ pub async fn has_any(app: &App, user: UserId) -> Result<bool> {
 }
 
 /// Who is in those of the rows `ids` that are `user`'s own, neither blocked nor disabled.
-pub async fn reachable(app: &App, user: UserId, ids: &[FriendshipId]) -> Result<Vec<UserId>> {
+pub async fn reachable(app: &App, user: UserId, ids: &BTreeSet<FriendshipId>) -> Result<Vec<UserId>> {
+    let ids: Vec<_> = ids.iter().copied().collect();
     let mut reader = app.db.read().await?;
     let mut found = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(ROWS_MAX) {
@@ -177,11 +178,12 @@ pub async fn befriend(conn: &mut Conn<'_>, one: Side<'_>, other: Side<'_>, now_m
     store::insert_absent(conn, other.user, one.user, other.remark, now_ms).await
 }
 
-/// Removes both from each other's list. False, and nothing done, if `other` is not in the list of `me`.
+/// Removes both from each other's list, unless the other has blocked `me`: a blacklist always binds (decision 20), and whoever is
+/// in it must not get out by leaving. False, and nothing done, if `other` is not in the list of `me`.
 pub async fn part(conn: &mut Conn<'_>, me: UserId, other: UserId) -> Result<bool> {
     if store::find(conn, me, other).await?.is_none() {
         return Ok(false);
     }
-    store::delete_pair(conn, me, other).await?;
+    store::delete_with_other(conn, me, other).await?;
     Ok(true)
 }

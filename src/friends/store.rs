@@ -144,15 +144,16 @@ pub async fn update_visibility(
     Ok(done.rows == 1)
 }
 
-/// Removes both rows of a pair.
-pub async fn delete_pair(conn: &mut Conn<'_>, one: UserId, other: UserId) -> Result<()> {
+/// Removes `user`'s row of `friend`, and that of the other side if it does not block.
+pub async fn delete_with_other(conn: &mut Conn<'_>, user: UserId, friend: UserId) -> Result<()> {
     execute!(
         conn,
-        "DELETE FROM friends WHERE (user_id = ? AND friend_id = ?) OR (user_id = ? AND friend_id = ?)",
-        one,
-        other,
-        other,
-        one
+        "DELETE FROM friends WHERE (user_id = ? AND friend_id = ?) \
+         OR (user_id = ? AND friend_id = ? AND blocked = 0 AND status = 1)",
+        user,
+        friend,
+        friend,
+        user
     )?;
     Ok(())
 }

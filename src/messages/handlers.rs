@@ -8,7 +8,6 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::model::ChatType;
-use super::post;
 use super::service::{self, Outgoing, Revocation};
 use crate::accounts::auth::CurrentUser;
 use crate::app::Shared;
@@ -94,7 +93,7 @@ pub async fn revoke(
     Payload(revocation): Payload<Revocation>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    let notice = post::detached(&app, async move { service::revoke(&own, &me.user, &revocation).await }).await?;
+    let notice = app.detached(async move { service::revoke(&own, &me.user, &revocation).await }).await?;
     Ok(ok(notice))
 }
 

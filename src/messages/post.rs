@@ -5,7 +5,6 @@
 //! member, a friendship) are changed on the same connection, so that they and their notices are one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
 
@@ -14,7 +13,7 @@ use super::store;
 use crate::app::App;
 use crate::db::sql::ROWS_MAX;
 use crate::db::{Conn, Tx};
-use crate::error::{AppError, Result};
+use crate::error::Result;
 use crate::friends::service as friends;
 use crate::groups::model::Room;
 use crate::groups::service::{self as groups, Reserved};
@@ -24,27 +23,9 @@ use crate::ids::{GroupId, MessageId, UserId};
 /// Bytes of bodies in one insert (one body at least): MySQL bounds its packets.
 const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
 
-/// How long a posting may take: a database that vanished without a word must not hold the posting lock.
-const POST_MAX: Duration = Duration::from_secs(10);
-
-/// Runs work that posts to its end even if the client goes away meanwhile, but not for ever.
-pub fn detached<T: Send + 'static>(
-    app: &App,
-    work: impl Future<Output = Result<T>> + Send + 'static,
-) -> impl Future<Output = Result<T>> {
-    // Boxed, because it is large and would be held twice.
-    let work = Box::pin(work);
-    app.detached(async move {
-        match tokio::time::timeout(POST_MAX, work).await {
-            Ok(outcome) => outcome,
-            Err(late) => Err(AppError::unavailable(late)),
-        }
-    })
-}
-
 /// An open posting transaction. Dropped without [`Post::commit`], it leaves nothing behind.
 ///
-/// Run it to its end even if the client goes away: begin it inside [`detached`].
+/// Run it to its end even if the client goes away: begin it inside [`App::detached`].
 pub struct Post<'a> {
     app: &'a App,
     tx: Tx,

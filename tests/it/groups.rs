@@ -99,6 +99,9 @@ async fn what_is_no_list_of_friends_is_refused() {
     for nobody in [json!([]), json!("abc"), json!([999_999_999]), json!("0")] {
         chosen(nobody).await.refused(400, "请选择加入群聊的用户");
     }
+    let (many, again): (Vec<_>, _) = ((1_000_000_000..1_000_010_001).collect(), vec![999_999_999; 100_000]);
+    chosen(json!(many)).await.invalid("userIds 的个数 不能超过 10000");
+    chosen(json!(again)).await.refused(400, "请选择加入群聊的用户");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use crate::support::{Person, TestServer};
 
 const ONE_ONLY: &str = "在成为好友之前，对方只允许向他发一条消息";
 const FRIENDS_ONLY: &str = "对方设置成：需要您先成为他的好友才能发消息";
+const BLOCKED: &str = "对方把你拉黑了，不能发送消息";
 const LOGIN_FIRST: &str = "你们不是好友关系，对方设置成：先登录才能发消息";
 
 /// How many messages somebody takes.
@@ -138,8 +139,7 @@ async fn limits_do_not_bind_friends() {
 async fn the_blacklist_binds_whatever_the_limits() {
     let server = TestServer::start().await;
     let (target, user, guest) = (server.user("target").await, server.user("user").await, server.guest().await);
-    for (sender, text) in [(&user, "对方把你拉黑了，不能发送消息"), (&guest, "对方把你拉黑了，不能发消息")]
-    {
+    for (sender, text) in [(&user, BLOCKED), (&guest, "对方把你拉黑了，不能发消息")] {
         sender.befriend(&target).await;
         for count in 0..3 {
             let userset = json!({ "chatset": { "visitor": { "sendCount": count }, "user": { "sendCount": count } } });
@@ -150,6 +150,24 @@ async fn the_blacklist_binds_whatever_the_limits() {
             sender.say(&target, "not blocked").await.ok();
         }
     }
+}
+
+/// Leaving takes me out of the other's list, but not out of the blacklist (decision 20).
+#[tokio::test]
+async fn nobody_gets_out_of_a_blacklist_by_parting() {
+    let server = TestServer::start().await;
+    let (alice, bob) = server.users("alice", "bob").await;
+    alice.befriend(&bob).await;
+    alice.turn_block(&bob).await;
+    bob.say(&alice, "hello").await.refused(400, BLOCKED);
+    assert_eq!(bob.post(&format!("deletegoodfriend/{}", alice.id), json!({})).await.ok(), "删除好友成功");
+    assert!(bob.friends().await.is_empty());
+    bob.say(&alice, "hello").await.refused(400, BLOCKED);
+    // Even as a friend again.
+    bob.post("autoAddFriendAndAgree", json!({ "friend_id": alice.id })).await.ok();
+    bob.say(&alice, "hello").await.refused(400, BLOCKED);
+    assert_eq!(alice.post(&format!("deletegoodfriend/{}", bob.id), json!({})).await.ok(), "删除好友成功");
+    bob.say(&alice, "hello").await.ok();
 }
 
 #[tokio::test]

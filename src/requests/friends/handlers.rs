@@ -14,7 +14,6 @@ use crate::error::Result;
 use crate::http::fields::INT_MAX;
 use crate::http::{Draft, Fields, Params, Payload, ok};
 use crate::ids::{ApplicationId, UserId};
-use crate::messages::post;
 
 /// Whom to ask, and what to say of oneself.
 #[derive(Debug)]
@@ -37,7 +36,7 @@ pub async fn apply(
     Payload(Asking { friend, note }): Payload<Asking>,
 ) -> Result<Response> {
     let own = app.clone();
-    post::detached(&app, async move { service::apply(&own, &me.user, friend, &note).await }).await?;
+    app.detached(async move { service::apply(&own, &me.user, friend, &note).await }).await?;
     Ok(ok("ok"))
 }
 
@@ -48,7 +47,7 @@ pub async fn add(
     Payload(Asking { friend, note }): Payload<Asking>,
 ) -> Result<Response> {
     let own = app.clone();
-    post::detached(&app, async move { service::add(&own, &me.user, friend, &note).await }).await?;
+    app.detached(async move { service::add(&own, &me.user, friend, &note).await }).await?;
     Ok(ok("ok"))
 }
 
@@ -179,7 +178,7 @@ pub async fn answer(
     Payload(Answering { id, remark, status }): Payload<Answering>,
 ) -> Result<Response> {
     let own = app.clone();
-    post::detached(&app, async move { service::answer(&own, &me.user, id, status, &remark).await }).await?;
+    app.detached(async move { service::answer(&own, &me.user, id, status, &remark).await }).await?;
     Ok(ok("ok"))
 }
 
@@ -228,6 +227,6 @@ pub async fn part(
     Payload(FriendId(friend)): Payload<FriendId>,
 ) -> Result<Response> {
     let own = app.clone();
-    post::detached(&app, async move { service::part(&own, me.user.id, friend).await }).await?;
+    app.detached(async move { service::part(&own, me.user.id, friend).await }).await?;
     Ok(ok("删除好友成功"))
 }

@@ -11,6 +11,7 @@ pub fn routes() -> Vec<Route> {
         Route::post("/api/chat/group/create", "创建群 (make a group)", handlers::create)
             .note("`userIds` are row ids of my friend list, not user ids; in a form also `userIds=1,2`.")
             .says(&["ok"])
+            .invalid("userIds 的个数 不能超过 10000")
             .refuses(&["请选择加入群聊的用户", "用户不存在，无法加入群聊"]),
         Route::post("/api/chat/groupUpdateName", "修改群名称 (rename a group)", handlers::rename)
             .says(&["ok"])

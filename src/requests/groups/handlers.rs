@@ -1,5 +1,6 @@
 //! Routes that change groups (API document chapters 21, 25-28, 35-38).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -9,21 +10,27 @@ use super::join::{self, Invitation, Outcome};
 use super::service;
 use crate::accounts::auth::{CurrentUser, RegisteredUser};
 use crate::app::Shared;
-use crate::error::Result;
+use crate::error::{AppError, Result};
 use crate::http::fields::INT_MAX;
 use crate::http::{Draft, Fields, Payload, ok};
 use crate::ids::{FriendshipId, GroupId, UserId};
-use crate::messages::post;
+
+/// Most rows that a group is made of.
+const CHOSEN_MAX: usize = 10_000;
 
 /// The rows of the friend list that make a group.
 #[derive(Debug)]
-pub struct Chosen(Vec<FriendshipId>);
+pub struct Chosen(BTreeSet<FriendshipId>);
 
 impl Draft for Chosen {
     /// What is no number names no row.
     fn read(fields: &Fields) -> Result<Self> {
         let ids = fields.list("userIds", "userIds")?;
-        Ok(Self(ids.iter().filter_map(|id| id.trim().parse().ok().map(FriendshipId)).collect()))
+        let chosen: BTreeSet<_> = ids.iter().filter_map(|id| id.trim().parse().ok().map(FriendshipId)).collect();
+        if chosen.len() > CHOSEN_MAX {
+            return Err(AppError::Invalid(format!("userIds 的个数 不能超过 {CHOSEN_MAX}")));
+        }
+        Ok(Self(chosen))
     }
 }
 
@@ -34,7 +41,7 @@ pub async fn create(
     Payload(Chosen(ids)): Payload<Chosen>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    post::detached(&app, async move { service::create(&own, &me.user, &ids).await }).await?;
+    app.detached(async move { service::create(&own, &me.user, &ids).await }).await?;
     Ok(ok("ok"))
 }
 
@@ -58,7 +65,7 @@ pub async fn rename(
     Payload(NewName { group, name }): Payload<NewName>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    post::detached(&app, async move { service::rename(&own, &me.user, group, name).await }).await?;
+    app.detached(async move { service::rename(&own, &me.user, group, name).await }).await?;
     Ok(ok("ok"))
 }
 
@@ -82,7 +89,7 @@ pub async fn set_remark(
     Payload(NewRemark { group, remark }): Payload<NewRemark>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    post::detached(&app, async move { service::set_remark(&own, &me.user, group, remark).await }).await?;
+    app.detached(async move { service::set_remark(&own, &me.user, group, remark).await }).await?;
     Ok(ok("ok"))
 }
 
@@ -106,7 +113,7 @@ pub async fn set_nickname(
     Payload(NewNickname { group, nickname }): Payload<NewNickname>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    post::detached(&app, async move { service::set_nickname(&own, &me.user, group, nickname).await }).await?;
+    app.detached(async move { service::set_nickname(&own, &me.user, group, nickname).await }).await?;
     Ok(ok("ok"))
 }
 
@@ -127,7 +134,7 @@ pub async fn leave(
     Payload(Left(group)): Payload<Left>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    post::detached(&app, async move { service::leave(&own, &me.user, group).await }).await?;
+    app.detached(async move { service::leave(&own, &me.user, group).await }).await?;
     Ok(ok("ok"))
 }
 
@@ -151,7 +158,7 @@ pub async fn remove_member(
     Payload(Removal { group, user }): Payload<Removal>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    post::detached(&app, async move { service::remove_member(&own, &me.user, group, user).await }).await?;
+    app.detached(async move { service::remove_member(&own, &me.user, group, user).await }).await?;
     Ok(ok("删除群成员成功"))
 }
 
@@ -178,7 +185,7 @@ pub async fn set_join_rule(
     Payload(JoinRule { group, rule }): Payload<JoinRule>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    post::detached(&app, async move { service::set_join_rule(&own, &me.user, group, rule).await }).await?;
+    app.detached(async move { service::set_join_rule(&own, &me.user, group, rule).await }).await?;
     Ok(ok("设置成功"))
 }
 
@@ -200,7 +207,7 @@ pub async fn invite(
     Payload(invitation): Payload<Invitation>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    let outcome = post::detached(&app, async move { join::invite(&own, &me.user, &invitation).await }).await?;
+    let outcome = app.detached(async move { join::invite(&own, &me.user, &invitation).await }).await?;
     Ok(ok(match outcome {
         Outcome::Joined => "加群成功",
         Outcome::Waiting => "等待群主同意",
@@ -232,6 +239,6 @@ pub async fn decide(
     Payload(Decision { group, user, agreed }): Payload<Decision>,
 ) -> Result<Response> {
     let own = Arc::clone(&app);
-    post::detached(&app, async move { join::decide(&own, &me.user, group, user, agreed).await }).await?;
+    app.detached(async move { join::decide(&own, &me.user, group, user, agreed).await }).await?;
     Ok(ok("处理成功"))
 }

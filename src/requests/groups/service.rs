@@ -23,7 +23,7 @@ use crate::messages::post::Post;
 const ATTEMPTS_MAX: u32 = 4;
 
 /// Makes a group of the bearer and those friends that `chosen` rows of the own list name.
-pub async fn create(app: &App, me: &User, chosen: &[FriendshipId]) -> Result<()> {
+pub async fn create(app: &App, me: &User, chosen: &BTreeSet<FriendshipId>) -> Result<()> {
     let chosen: BTreeSet<UserId> = friends::reachable(app, me.id, chosen).await?.into_iter().collect();
     if chosen.is_empty() {
         return Err(AppError::refused("请选择加入群聊的用户"));
