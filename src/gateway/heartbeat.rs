@@ -20,8 +20,8 @@ pub async fn run(app: Arc<App>) {
             () = app.stop.cancelled() => return,
         }
         slice = (slice + 1) % SLICES;
-        for session in app.hub.sessions() {
-            if session.id % SLICES == slice && !session.beat(frame.clone()) {
+        for session in app.hub.sessions(|session| session.id % SLICES == slice) {
+            if !session.beat(frame.clone()) {
                 app.metrics.overflows.transient.inc();
             }
         }

@@ -297,9 +297,13 @@ impl Hub {
         census
     }
 
-    /// Every socket, for the heartbeat.
-    pub fn sessions(&self) -> Vec<Arc<Session>> {
-        self.users.iter().flat_map(|mailbox| mailbox.sessions().to_vec()).collect()
+    /// The sockets whose turn it is, for the heartbeat.
+    pub fn sessions(&self, is_due: impl Fn(&Session) -> bool) -> Vec<Arc<Session>> {
+        let mut due = Vec::new();
+        for mailbox in &self.users {
+            due.extend(mailbox.sessions().iter().filter(|session| is_due(session)).cloned());
+        }
+        due
     }
 
     /// Drops calls for pending messages that are too old to matter.
