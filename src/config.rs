@@ -313,6 +313,16 @@ impl Config {
 
     /// The sections about files.
     fn check_files(&self, bad: &dyn Fn(&str, &str) -> Result<(), ConfigError>) -> Result<(), ConfigError> {
+        for (key, folder) in [("public_dir", &self.public_dir), ("data_dir", &self.data_dir)] {
+            if folder.as_os_str().is_empty() {
+                return bad(key, "must be a folder; \".\" is the one that the server is started in");
+            }
+        }
+        // As the system sees them, as far as it can tell before they are made.
+        let absolute = |folder: &Path| std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        if absolute(&self.data_dir).starts_with(absolute(&self.public_dir)) {
+            return bad("data_dir", "must lie outside of public_dir, which everybody can read");
+        }
         let web = |url: &str| url.starts_with("https://") || url.starts_with("http://");
         for (key, url) in [("uploads.base_url", &self.uploads.base_url), ("oss.public_url", &self.oss.public_url)] {
             if !url.is_empty() && !web(url) {
@@ -402,6 +412,8 @@ mod tests {
         assert!(refused("QINGNIAO_OSS_PUBLIC_URL", "cdn.example.com").contains("`oss.public_url`"));
         assert!(refused("QINGNIAO_COVERS_HOSTS", "a.com,ftp://b.com").contains("`covers.hosts`"));
         assert!(refused("QINGNIAO_COVERS_FFMPEG_DOWNLOAD", "yes").contains("true or false"));
+        assert!(refused("QINGNIAO_PUBLIC_DIR", ".").contains("outside of public_dir"));
+        assert!(refused("QINGNIAO_DATA_DIR", "./public/data").contains("`data_dir`"));
         assert!(refused("QINGNIAO_LOG_FORMAT", "xml").contains("`log.format`"));
     }
 
@@ -413,5 +425,8 @@ mod tests {
         assert!(refusal.contains("`http.body_limit`"), "{refusal}");
         std::fs::write(file.path(), "[http]\nbody_bytes_max = 5\n").unwrap();
         assert_eq!(Config::load(Some(file.path()), &|_| None).unwrap().http.body_bytes_max, 5);
+        std::fs::write(file.path(), "public_dir = \"\"\n").unwrap();
+        let refusal = Config::load(Some(file.path()), &|_| None).unwrap_err().to_string();
+        assert!(refusal.contains("`public_dir`"), "{refusal}");
     }
 }

@@ -253,4 +253,5 @@ pub struct SessionRow {
     pub token_id: String,
     pub issued_at: i64,
     pub expires_at: i64,
+    pub answers_pings: i64,
 }

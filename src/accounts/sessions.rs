@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -65,13 +66,15 @@ struct Live {
     role: Role,
     token_id: Box<str>,
     expires_at: i64,
+    answers_pings: AtomicBool,
 }
 
 impl Live {
     /// `None` for a role that this server does not issue.
     fn of(row: SessionRow) -> Option<Self> {
         let role = [Role::User, Role::Visitor].into_iter().find(|role| role.as_str() == row.role)?;
-        Some(Self { role, token_id: row.token_id.into(), expires_at: row.expires_at })
+        let answers_pings = AtomicBool::new(row.answers_pings != 0);
+        Some(Self { role, token_id: row.token_id.into(), expires_at: row.expires_at, answers_pings })
     }
 
     fn is(&self, claims: &Claims, now_ms: i64) -> bool {
@@ -99,6 +102,8 @@ pub struct Bearer {
     pub role: Role,
     /// The token's `jti`.
     pub token_id: String,
+    /// Whether the client that bears it has ever answered a ping.
+    pub answers_pings: bool,
 }
 
 /// Why a token does not open a door; HTTP and `/ws` word it differently.
@@ -192,6 +197,7 @@ fn new_session(app: &App, role: Role, now_ms: i64) -> SessionRow {
         token_id: ids::uuid(),
         issued_at: now_ms,
         expires_at: now_ms + app.config.tokens.ttl_days * DAY_MS,
+        answers_pings: 0,
     }
 }
 
@@ -252,19 +258,27 @@ pub async fn delete_expired(app: &App, expired: Vec<Expired>, before_ms: i64) ->
 pub async fn authenticate(app: &App, token: &str) -> Result<Result<Bearer, Rejection>> {
     let now_ms = app.clock.now_ms();
     let Some(claims) = app.tokens.verify(token, now_ms) else { return Ok(Err(Rejection::Token)) };
-    let is_live = |live: &[Live]| live.iter().any(|live| live.is(&claims, now_ms));
+    let of_token = |live: &Live| live.is(&claims, now_ms);
     let Some(known) = known(app, claims.id).await? else {
         // With the token gone as well, the store was emptied: the client must hear the one text from which it recovers.
         let live = Box::pin(async { list_live(&mut app.db.read().await?.conn(), claims.id).await }).await?;
-        return Ok(Err(if is_live(&live) { Rejection::Missing } else { Rejection::Token }));
+        return Ok(Err(if live.iter().any(of_token) { Rejection::Missing } else { Rejection::Token }));
     };
-    if !is_live(&known.live) {
-        return Ok(Err(Rejection::Token));
-    }
+    let Some(live) = known.live.iter().find(|live| of_token(live)) else { return Ok(Err(Rejection::Token)) };
     if known.user.status == 0 {
         return Ok(Err(Rejection::Disabled));
     }
-    Ok(Ok(Bearer { user: known.user.clone(), role: claims.role, token_id: claims.jti }))
+    let answers_pings = live.answers_pings.load(Ordering::Relaxed);
+    Ok(Ok(Bearer { user: known.user.clone(), role: claims.role, token_id: claims.jti, answers_pings }))
+}
+
+/// Takes note that whoever bears this token answers pings; what memory has of the user knows it at once.
+pub async fn note_answers_pings(app: &App, conn: &mut Conn<'_>, user: UserId, token_id: &str) -> Result<()> {
+    if let Some(known) = app.accounts.known.0.peek(&user) {
+        let of_token = known.live.iter().filter(|live| *live.token_id == *token_id);
+        of_token.for_each(|live| live.answers_pings.store(true, Ordering::Relaxed));
+    }
+    store::update_session_answers_pings(conn, user, token_id).await
 }
 
 /// The user with this id, from memory if it can be.

@@ -258,19 +258,32 @@ pub async fn update_userset(conn: &mut Conn<'_>, user: UserId, userset: &str, no
 
 /// At most two rows: one a role.
 pub async fn list_sessions(conn: &mut Conn<'_>, user: UserId) -> Result<Vec<SessionRow>> {
-    fetch_all!(conn, SessionRow, "SELECT role, token_id, issued_at, expires_at FROM sessions WHERE user_id = ?", user)
+    fetch_all!(
+        conn,
+        SessionRow,
+        "SELECT role, token_id, issued_at, expires_at, answers_pings FROM sessions WHERE user_id = ?",
+        user
+    )
+}
+
+/// Takes note that whoever bears the token answers pings.
+pub async fn update_session_answers_pings(conn: &mut Conn<'_>, user: UserId, token_id: &str) -> Result<()> {
+    execute!(conn, "UPDATE sessions SET answers_pings = 1 WHERE user_id = ? AND token_id = ?", user, token_id)?;
+    Ok(())
 }
 
 /// Makes `session` the live one of its user and role.
 pub async fn upsert_session(conn: &mut Conn<'_>, user: UserId, session: &SessionRow) -> Result<()> {
-    let tail = dialect::on_conflict_update(conn.engine(), "user_id, role", &["token_id", "issued_at", "expires_at"]);
+    let columns = ["token_id", "issued_at", "expires_at", "answers_pings"];
+    let tail = dialect::on_conflict_update(conn.engine(), "user_id, role", &columns);
     let sql = Sql::rows(
-        "INSERT INTO sessions (user_id, role, token_id, issued_at, expires_at) VALUES ",
-        "(?,?,?,?,?)",
+        "INSERT INTO sessions (user_id, role, token_id, issued_at, expires_at, answers_pings) VALUES ",
+        "(?,?,?,?,?,?)",
         1,
         &tail,
     );
-    execute!(conn, sql.clone(), user, &session.role, &session.token_id, session.issued_at, session.expires_at)?;
+    let SessionRow { role, token_id, issued_at, expires_at, answers_pings } = session;
+    execute!(conn, sql.clone(), user, role, token_id, issued_at, expires_at, answers_pings)?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 use utoipa::ToSchema;
 
 use super::CLOSE_WAIT;
-use super::pings::{DOUBT, Pings, Verdict, slowly};
+use super::pings::{DOUBT, Pings, UNPROVED_STALL_MAX, Verdict, slowly};
 use super::signal::Signal;
 use super::wire::Wire;
 use crate::app::App;
@@ -53,8 +53,9 @@ struct Connection<'a> {
 
 /// Serves the socket until it ends, and confirms what the peer has received.
 pub async fn run(app: &App, wire: &mut Wire, session: &Session) -> Ended {
-    let pings = Pings::new(Duration::from_secs(app.config.ws.pong_timeout_s));
+    let pings = Pings::new(Duration::from_secs(app.config.ws.pong_timeout_s), session.answers());
     let mut connection = Connection { app, session, wire, pings, received: 0, torn: false };
+    connection.set_patience();
     // Around everything, so that a stop waits for no peer that is slow to take its bytes.
     let ended = tokio::select! {
         biased;
@@ -96,6 +97,14 @@ impl Connection<'_> {
                 return ended;
             }
         }
+    }
+
+    /// How long the kernel keeps what the peer's does not acknowledge. As long as it is unknown whether the peer answers pings, it
+    /// must end a connection whose network is broken before the silence counts as that of a mute peer.
+    fn set_patience(&self) {
+        // Twice our own patience with a burst, which ends first as a rule.
+        let patience = 2 * (Duration::from_secs(self.app.config.ws.stall_timeout_s) + slowly(BURST_BYTES as u64));
+        self.wire.set_patience(if self.pings.is_unproved() { patience.min(UNPROVED_STALL_MAX) } else { patience });
     }
 
     /// Lets the peer confirm what it has been sent. Nothing new is sent: it is pending, and comes after the restart.
@@ -148,7 +157,11 @@ impl Connection<'_> {
 
     async fn on_timer(&mut self) -> Going {
         let (app, user) = (self.app, self.session.user);
+        let was_unproved = self.pings.is_unproved();
         let (verdict, received) = self.pings.on_timer(Instant::now(), || app.hub.answers(user));
+        if was_unproved && !self.pings.is_unproved() {
+            self.set_patience();
+        }
         self.confirm(received, &app.metrics.messages.confirmed_unproved);
         match verdict {
             Verdict::Gone => Err(Ended::Unanswered),
@@ -205,8 +218,9 @@ impl Connection<'_> {
 
     fn on_pong(&mut self, payload: &[u8]) {
         let received = self.pings.pong(payload);
-        if self.pings.answers() {
-            self.session.mark_answers();
+        if self.pings.answers() && self.session.mark_answers() {
+            self.set_patience();
+            self.app.messages.note_answers_pings(self.session);
         }
         self.confirm(received, &self.app.metrics.messages.confirmed_by_pong);
     }

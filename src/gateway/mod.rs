@@ -150,7 +150,11 @@ async fn open_with<'a>(app: &'a App, token: &str) -> Result<Result<Registration<
         Err(refused) => return Ok(Err(refused)),
     };
     let greeting = cards::greeting(app, &bearer).await?;
-    let ticket = Ticket { registered: bearer.role == Role::User, token_id: bearer.token_id.into() };
+    let ticket = Ticket {
+        registered: bearer.role == Role::User,
+        token_id: bearer.token_id.into(),
+        answers_pings: bearer.answers_pings,
+    };
     let session = app.hub.register(bearer.user.id, ticket, greeting);
     let registration = Registration { app, session };
     // Whoever ends a token looks for its sockets after that; one that registers meanwhile must look for itself.

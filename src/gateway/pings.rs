@@ -1,8 +1,8 @@
 //! What one socket's pings and pongs prove (decision 26). Pure: times come in, decisions go out.
 //!
 //! Numbers count the messages of this socket. A ping carries the number that was written before it; its pong confirms
-//! them. At most one ping is on its way, and at most [`WINDOW_BYTES`] are unconfirmed: what a slow reader would get twice
-//! after a broken connection is bounded by that, and so is the time that a pong may take.
+//! them. At most one ping is on its way, and at most [`WINDOW_BYTES`] and one burst are unconfirmed: what a slow reader would get
+//! twice after a broken connection is bounded by that, and so is the time that a pong may take.
 
 use std::time::Duration;
 
@@ -14,7 +14,10 @@ const PING_GAP: Duration = Duration::from_millis(100);
 const PINGS_AT_ONCE: u32 = 10;
 /// A peer that has not answered its first ping for this long never will: what is written to it counts as received.
 const MUTE_AFTER: Duration = Duration::from_secs(5);
-/// The same when other sockets of this person do answer, so that a broken network is more likely.
+/// How long the network may take nothing while that is open: below [`MUTE_AFTER`], so that only a peer whose kernel has everything
+/// can be taken for mute.
+pub const UNPROVED_STALL_MAX: Duration = Duration::from_secs(4);
+/// The same as [`MUTE_AFTER`] when other sockets of this person do answer, so that a broken network is more likely.
 const MUTE_AFTER_OTHERS_ANSWERED: Duration = Duration::from_mins(1);
 /// A peer that says goodbye with its first ping unanswered for this long has chosen not to answer it.
 const MUTE_AT_GOODBYE: Duration = Duration::from_secs(1);
@@ -78,10 +81,10 @@ pub struct Pings {
 }
 
 impl Pings {
-    /// A socket to which nothing was written yet.
-    pub const fn new(pong_timeout: Duration) -> Self {
+    /// A socket to which nothing was written yet. `answers`: the peer is known to answer pings, by other sockets of its token.
+    pub const fn new(pong_timeout: Duration, answers: bool) -> Self {
         Self {
-            peer: Peer::Unknown,
+            peer: if answers { Peer::Answers } else { Peer::Unknown },
             written: 0,
             written_bytes: 0,
             confirmed: 0,
@@ -196,6 +199,11 @@ impl Pings {
         self.peer == Peer::Answers
     }
 
+    /// Whether it is still open if the peer answers pings.
+    pub fn is_unproved(&self) -> bool {
+        self.peer == Peer::Unknown
+    }
+
     /// When [`Self::on_timer`] must be called; idle sockets have no timer.
     pub fn due(&self, now: Instant) -> Option<Instant> {
         [self.ping_at(now), self.deadline, self.mute_at()].into_iter().flatten().min()
@@ -266,7 +274,7 @@ mod tests {
 
     /// A socket whose greeting, a ping with it, was written at the returned time.
     fn opened() -> (Pings, Instant) {
-        let (mut pings, now) = (Pings::new(TIMEOUT), Instant::now());
+        let (mut pings, now) = (Pings::new(TIMEOUT, false), Instant::now());
         assert_eq!(pings.wrote(0, 5000, now), None);
         assert_eq!(pings.next_ping(now), Some(0), "the first ping comes with the greeting");
         (pings, now)
@@ -281,6 +289,17 @@ mod tests {
 
     fn fire(pings: &mut Pings, now: Instant) -> (Verdict, Option<u64>) {
         pings.on_timer(now, || false)
+    }
+
+    #[test]
+    fn who_is_known_to_answer_is_never_taken_for_mute() {
+        let (mut pings, now) = (Pings::new(TIMEOUT, true), Instant::now());
+        pings.wrote(3, 300, now);
+        assert_eq!(pings.next_ping(now), Some(3));
+        assert_eq!(fire(&mut pings, now + MUTE_AFTER), (Verdict::Fine, None));
+        assert_eq!(pings.end(true, now + MUTE_AFTER, false), None);
+        pings.beat(now + MUTE_AFTER);
+        assert_eq!(fire(&mut pings, now + MUTE_AFTER + 2 * TIMEOUT), (Verdict::Gone, None));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! hub encoded them, several in one system call, with no buffer of their own.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -76,6 +77,20 @@ impl Wire {
             .max_frame_size(Some(CLIENT_MESSAGE_MAX));
         let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
         Ok(Self { socket, answering: false })
+    }
+
+    /// How long what is written may stay unacknowledged by the peer's kernel; then the connection breaks. Linux only: others have
+    /// their own patience.
+    pub fn set_patience(&self, patience: Duration) {
+        #[cfg(target_os = "linux")]
+        {
+            let millis = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+            if let Err(cause) = rustix::net::sockopt::set_tcp_user_timeout(self.socket.get_ref(), millis) {
+                tracing::debug!(%cause, "a connection that breaks now is noticed later");
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        tracing::trace!(?patience, "the system decides");
     }
 
     /// The next message of the peer; `None` when it said goodbye. Pings are answered on the way, and a close frame by the

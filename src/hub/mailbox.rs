@@ -307,7 +307,7 @@ mod tests {
     const ROOM: usize = 64;
 
     fn session(id: u64, registered: bool) -> Arc<Session> {
-        let ticket = Ticket { registered, token_id: id.to_string().into() };
+        let ticket = Ticket { registered, token_id: id.to_string().into(), answers_pings: false };
         Arc::new(Session::new(id, UserId(7), ticket, Vec::new()))
     }
 

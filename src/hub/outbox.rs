@@ -22,6 +22,8 @@ pub struct Ticket {
     pub registered: bool,
     /// The token's `jti`.
     pub token_id: Box<str>,
+    /// Whether its bearer's client has ever answered a ping.
+    pub answers_pings: bool,
 }
 
 /// How a connection is to end.
@@ -83,6 +85,7 @@ impl Session {
         // The greeting waits already: without this it would come with the first push or heartbeat.
         let wake = Notify::new();
         wake.notify_one();
+        let answers = AtomicBool::new(ticket.answers_pings);
         Self {
             id,
             user,
@@ -93,7 +96,7 @@ impl Session {
             doubt: Notify::new(),
             asked: AtomicBool::new(false),
             muted: AtomicBool::new(false),
-            answers: AtomicBool::new(false),
+            answers,
         }
     }
 
@@ -197,12 +200,13 @@ impl Session {
         self.room.notify_one();
     }
 
-    /// Takes note that the peer answers pings.
-    pub fn mark_answers(&self) {
-        self.answers.store(true, Ordering::Relaxed);
+    /// Takes note that the peer answers pings. Returns whether that is news.
+    pub fn mark_answers(&self) -> bool {
+        !self.answers.swap(true, Ordering::Relaxed)
     }
 
-    pub(super) fn answers(&self) -> bool {
+    /// Whether the peer answers pings, as far as is known.
+    pub fn answers(&self) -> bool {
         self.answers.load(Ordering::Relaxed)
     }
 
@@ -238,7 +242,7 @@ mod tests {
 
     /// The greeting has 7 bytes and a header of 2.
     fn session() -> Session {
-        let ticket = Ticket { registered: true, token_id: "t".into() };
+        let ticket = Ticket { registered: true, token_id: "t".into(), answers_pings: false };
         Session::new(1, UserId(7), ticket, vec![Frame::text(&[b"welcome"])])
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use super::store;
+use crate::accounts::service as accounts;
 use crate::app::App;
 use crate::db::in_time;
 use crate::db::sql::ROWS_MAX;
@@ -46,11 +47,13 @@ struct Pending {
     direct: HashMap<UserId, MessageId>,
     groups: HashMap<SubscriptionId, i64>,
     early: Vec<(UserId, MessageId)>,
+    /// Tokens whose bearers have answered a ping for the first time.
+    answering: Vec<(UserId, Box<str>)>,
 }
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.direct.is_empty() && self.groups.is_empty() && self.early.is_empty()
+        self.direct.is_empty() && self.groups.is_empty() && self.early.is_empty() && self.answering.is_empty()
     }
 
     fn merge(&mut self, other: Self) {
@@ -63,6 +66,7 @@ impl Pending {
             *cursor = (*cursor).max(seq);
         }
         self.early.extend(other.early);
+        self.answering.extend(other.answering);
     }
 }
 
@@ -76,11 +80,21 @@ impl Receipts {
             direct: confirmed.direct.map(|id| (user, id)).into_iter().collect(),
             groups: confirmed.groups.into_iter().collect(),
             early: confirmed.early.into_iter().map(|id| (user, id)).collect(),
+            answering: Vec::new(),
         };
+        self.merge(new, Some(user));
+    }
+
+    /// Takes note that the bearer of `user`'s token answers pings. No drain waits for that to be written.
+    pub fn note_answers_pings(&self, user: UserId, token_id: &str) {
+        self.merge(Pending { answering: vec![(user, token_id.into())], ..Pending::default() }, None);
+    }
+
+    fn merge(&self, new: Pending, owner: Option<UserId>) {
         let mut book = self.lock();
         let was_empty = book.pending.is_empty();
         book.pending.merge(new);
-        book.owners.insert(user);
+        book.owners.extend(owner);
         drop(book);
         if was_empty {
             self.wake.notify_one();
@@ -89,8 +103,8 @@ impl Receipts {
 
     /// How many wait to be written: a cursor counts once, however far it moves.
     pub fn waiting(&self) -> usize {
-        let Pending { direct, groups, early } = &self.lock().pending;
-        direct.len() + groups.len() + early.len()
+        let Pending { direct, groups, early, answering } = &self.lock().pending;
+        direct.len() + groups.len() + early.len() + answering.len()
     }
 
     /// Whether something that `user` has proved to have may not be in the store yet.
@@ -189,6 +203,9 @@ async fn write(app: &App, pending: &Pending) -> Result<()> {
     for chunk in pending.early.chunks(ROWS_MAX) {
         store::insert_early_receipts(conn, chunk).await?;
     }
+    for (user, token_id) in &pending.answering {
+        accounts::note_answers_pings(app, conn, *user, token_id).await?;
+    }
     tx.commit().await
 }
 
@@ -208,7 +225,7 @@ mod tests {
         for _ in 0..300 {
             let hub = Hub::new(1000, Overflows::new(&Registry::new()));
             let receipts = Receipts::default();
-            let ticket = |id: &str| Ticket { registered: true, token_id: id.into() };
+            let ticket = |id: &str| Ticket { registered: true, token_id: id.into(), answers_pings: false };
             let one = hub.register(me, ticket("1"), Vec::new());
             hub.push(me, &Frame::text(&[b"x"]), Receipt { message: MessageId(5), stream: Stream::Direct });
             let _two = hub.register(me, ticket("2"), Vec::new());

@@ -67,6 +67,11 @@ impl State {
         [Fill::of("contacts", &self.contacts)]
     }
 
+    /// Takes note that the bearer of the socket's token answers pings.
+    pub fn note_answers_pings(&self, session: &crate::hub::Session) {
+        self.receipts.note_answers_pings(session.user, &session.ticket.token_id);
+    }
+
     /// Takes note of what a connection has proved to have received.
     pub fn confirm(&self, user: UserId, confirmed: crate::hub::Confirmed) {
         self.receipts.add(user, confirmed);

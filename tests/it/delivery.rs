@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::support::{Event, PATIENCE, Person, RawFrame, RawSocket, SILENCE, Socket, TestServer, text_of};
+use crate::support::{Event, PATIENCE, Person, RawFrame, RawSocket, SILENCE, Socket, TestServer, eventually, text_of};
 
 /// Longer than a peer has to answer its first ping before it counts as mute.
 const MUTE: Duration = Duration::from_millis(5500);
@@ -234,6 +234,30 @@ async fn collect(socket: &mut Socket, counts: &mut BTreeMap<String, usize>, wait
             *counts.entry(text_of(&frame["data"])).or_default() += 1;
         }
     }
+}
+
+/// A phone that comes back and whose network stalls at once is no mute client, although this socket has answered nothing.
+#[tokio::test]
+async fn who_has_answered_before_is_not_taken_for_mute_by_a_new_socket_nor_after_a_restart() {
+    let server = TestServer::start().await;
+    let (alice, bob) = server.friends("alice", "bob").await;
+    let mut socket = bob.asking_socket().await;
+    say_all(&alice, &bob, 0..1).await;
+    assert_eq!(socket.next_text().await, "0");
+    let noted = "UPDATE sessions SET answers_pings = 1 WHERE answers_pings = 1 AND user_id = ?";
+    eventually("the store knows it", async || server.sql(noted, &[bob.id.into()]).await == 1).await;
+    drop(socket);
+    let server = server.restart().await;
+    say_all(&alice, &bob, 1..4).await;
+    let mut stalled = bob.raw_socket().await;
+    ask(&bob).await;
+    assert_eq!(rest(&mut stalled).await, ["1", "2", "3"]);
+    tokio::time::sleep(MUTE).await;
+    say_all(&alice, &bob, 4..6).await;
+    assert_eq!(rest(&mut stalled).await, ["4", "5"]);
+    stalled.reset();
+    expect_all(&mut bob.asking_socket().await, 1..6).await;
+    drop(server);
 }
 
 #[tokio::test]

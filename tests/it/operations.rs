@@ -302,11 +302,14 @@ async fn sockets_that_end_say_why() {
     proxy.stall();
     ended("unanswered").await;
     // It never answers a ping and reads nothing, and what is written to it fills every buffer.
-    let stalled = bob.raw_socket().await;
-    bob.post("chatGetmessageOffLine", json!({})).await.ok();
+    let (_, carol) = server.friends("dave", "carol").await;
+    let stalled = carol.raw_socket().await;
+    carol.post("chatGetmessageOffLine", json!({})).await.ok();
+    // Before it counts as mute, the network would be blamed, and sooner.
+    tokio::time::sleep(Duration::from_millis(5500)).await;
     let large = "x".repeat(60_000);
     for _ in 0..150 {
-        alice.say(&bob, &large).await.ok();
+        alice.say(&carol, &large).await.ok();
     }
     ended("stalled").await;
     drop(stalled);
