@@ -33,6 +33,9 @@ const PICTURE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How much of its complaints is kept for the log.
 const WORDS_BYTES_MAX: u64 = 2048;
 
+/// Up to here a moment is one of the beginning: the app asks for 20 ms.
+const BEGINNING_MS: f64 = 1000.0;
+
 /// The frame that is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Shot {
@@ -116,7 +119,22 @@ impl Ffmpeg {
     pub async fn shoot(&self, video: &Path, shot: &Shot) -> Result<Vec<u8>, NoCover> {
         let ffmpeg = self.path().ok_or(NoCover::NoFfmpeg)?;
         let _slot = self.slots.acquire().await.expect("the semaphore is never closed");
-        let mut command = self.command(&ffmpeg);
+        let picture = self.run(&ffmpeg, video, shot).await?;
+        // The app asks for a moment just after the beginning: a video of one frame is over by then.
+        let picture = if picture.is_empty() && shot.at_ms <= BEGINNING_MS {
+            self.run(&ffmpeg, video, &Shot { at_ms: 0.0, ..*shot }).await?
+        } else {
+            picture
+        };
+        if picture.is_empty() {
+            return Err(NoCover::Refused("there is no frame at that time".to_owned()));
+        }
+        Ok(picture)
+    }
+
+    /// The picture, empty if the video is over before that time.
+    async fn run(&self, ffmpeg: &Path, video: &Path, shot: &Shot) -> Result<Vec<u8>, NoCover> {
+        let mut command = self.command(ffmpeg);
         arguments(&mut command, video, shot);
         // Only the command is ffmpeg-sidecar's: its own child neither ends in time nor goes away when it is dropped.
         let mut command = Command::from(std::process::Command::from(command));
@@ -198,7 +216,7 @@ async fn finish(child: &mut Child) -> Result<Vec<u8>, NoCover> {
     if picture.len() as u64 > PICTURE_BYTES_MAX {
         return Err(NoCover::Refused("the picture is too large".to_owned()));
     }
-    if !status.success() || picture.is_empty() {
+    if !status.success() {
         return Err(NoCover::Refused(format!("{status}: {}", String::from_utf8_lossy(&words).trim())));
     }
     Ok(picture)

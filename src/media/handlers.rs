@@ -171,8 +171,7 @@ impl Draft for CodeDraft {
     fn read(fields: &Fields) -> Result<Self> {
         let text = |name| fields.text(name).unwrap_or_default();
         let page = fields.text("http").filter(|_| text("type") == "H5");
-        let chat_type = fields.text("chatType").unwrap_or_else(|| "group".to_owned());
-        Ok(Self(Code { id: text("id").parse().ok(), chat_type, page }))
+        Ok(Self(Code { id: text("id").parse().ok(), chat_type: fields.text("chatType"), page }))
     }
 }
 

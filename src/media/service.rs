@@ -13,7 +13,7 @@ use super::ffmpeg::{NoCover, Shot};
 use super::form::Upload;
 use super::places::Place;
 use super::qrcode;
-use crate::accounts::{self, User};
+use crate::accounts;
 use crate::app::App;
 use crate::blobs::{Failure, Kept, Label, Spooled};
 use crate::clock;
@@ -216,35 +216,47 @@ fn base36() -> String {
 pub struct Code {
     /// Of a group or a user; a text that is no number names nobody.
     pub id: Option<i64>,
-    /// `group`, `single`, or something else, which is looked up as a user.
-    pub chat_type: String,
+    /// `group`, `single`, or something else, which is looked up as a user. An app names none.
+    pub chat_type: Option<String>,
     /// For a browser: the page that the code leads to. An app gets a small JSON text.
     pub page: Option<String>,
 }
 
 /// The text of a QR code, for whoever may see it.
+///
+/// Without a type it is a group's, or my own: the app's page "My QR" sends my id and nothing else.
 pub async fn code_text(app: &App, me: UserId, code: &Code) -> Result<String> {
-    if code.chat_type == "group" {
-        let id = GroupId(code.id.ok_or(NO_GROUP)?);
-        let room = groups::service::room(app, id).await?.ok_or(NO_GROUP)?;
-        let inside = room.member(me).is_some_and(groups::model::Member::is_active);
-        if !room.group.is_open() || !inside {
-            return Err(NO_GROUP);
-        }
-        return Ok(match &code.page {
-            Some(http) => qrcode::group_page(http, id.0, &room.group.name),
-            None => qrcode::app_text(id.0, &room.group.name, None),
-        });
+    match code.chat_type.as_deref() {
+        Some("group") => group_text(app, me, code).await,
+        Some(_) => person_text(app, code).await,
+        None => match group_text(app, me, code).await {
+            Err(AppError::Refused(_)) if code.id == Some(me.0) => person_text(app, code).await,
+            text => text,
+        },
     }
-    let id = UserId(code.id.ok_or(NO_USER)?);
-    let user = accounts::service::user(app, id).await?.filter(|user| user.is_enabled()).ok_or(NO_USER)?;
-    person_text(&user, code)
 }
 
-fn person_text(user: &User, code: &Code) -> Result<String> {
+async fn group_text(app: &App, me: UserId, code: &Code) -> Result<String> {
+    let id = GroupId(code.id.ok_or(NO_GROUP)?);
+    let room = groups::service::room(app, id).await?.ok_or(NO_GROUP)?;
+    let inside = room.member(me).is_some_and(groups::model::Member::is_active);
+    if !room.group.is_open() || !inside {
+        return Err(NO_GROUP);
+    }
+    Ok(match &code.page {
+        Some(http) => qrcode::group_page(http, id.0, &room.group.name),
+        None => qrcode::app_text(id.0, &room.group.name, None),
+    })
+}
+
+async fn person_text(app: &App, code: &Code) -> Result<String> {
+    let id = UserId(code.id.ok_or(NO_USER)?);
+    let user = accounts::service::user(app, id).await?.filter(|user| user.is_enabled()).ok_or(NO_USER)?;
     let name = user.display_name();
     match &code.page {
-        Some(http) if code.chat_type == "single" => Ok(qrcode::person_page(http, user.id.0, name, &user.avatar)),
+        Some(http) if code.chat_type.as_deref().is_none_or(|kind| kind == "single") => {
+            Ok(qrcode::person_page(http, user.id.0, name, &user.avatar))
+        }
         // The old server had no answer to this.
         Some(_) => Err(AppError::NotFound),
         None => Ok(qrcode::app_text(user.id.0, name, Some("single"))),

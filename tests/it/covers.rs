@@ -325,6 +325,20 @@ async fn huge_frames_and_pictures_of_no_shape_are_refused() {
     ask(&alice, json!({ "videoUrl": tall, "time": 0, "width": 3840 })).await.refused(400, FAILED);
 }
 
+/// The app always asks for 20 ms.
+#[tokio::test]
+async fn a_video_that_is_over_after_its_beginning_shows_its_first_frame() {
+    let Some(studio) = Studio::open() else { return };
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let video = uploaded(&alice, "a.mp4", &studio.red_then_blue("64x64", "-frames:v 1", "a.mp4")).await;
+    for time in [20, 0, 900] {
+        let cover = ask(&alice, json!({ "videoUrl": video, "time": time })).await;
+        assert_eq!(*picture(&server, &cover).await.get_pixel(32, 32), RED, "{time}");
+    }
+    ask(&alice, json!({ "videoUrl": video, "time": 5000 })).await.refused(400, FAILED);
+}
+
 #[tokio::test]
 async fn a_time_beyond_the_end_has_no_cover() {
     let Some(studio) = Studio::open() else { return };

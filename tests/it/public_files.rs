@@ -157,6 +157,16 @@ async fn ranges_are_served_from_small_and_large_files() {
     assert_eq!(part.bytes, large[100_000..900_000]);
 }
 
+/// The server replaces refusals that hyper makes by itself. A file may hold the same words.
+#[tokio::test]
+async fn a_file_that_looks_like_a_refusal_is_sent_as_it_is() {
+    let server = furnished().await;
+    let piece = format!("{:a<1024}", "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+    let words = piece.repeat(300);
+    std::fs::write(server.config.public_dir.join("words.txt"), &words).unwrap();
+    assert_eq!(get(&server, "/public/words.txt", &[]).await.text, words);
+}
+
 #[tokio::test]
 async fn what_a_client_has_is_not_sent_again() {
     let server = furnished().await;

@@ -131,6 +131,20 @@ async fn a_person_s_code_for_an_app_names_its_type() {
     assert_eq!(text, json!({ "id": guest.id, "name": name, "chatType": "single" }).to_string());
 }
 
+/// The page "My QR" of an app sends my id and no type.
+#[tokio::test]
+async fn my_own_id_without_a_type_is_my_code_unless_it_is_a_group_of_mine() {
+    let server = TestServer::start().await;
+    let (alice, bob) = server.users("alice", "bob").await;
+    let code = json!({ "id": alice.id, "name": alice.username, "chatType": "single" }).to_string();
+    assert_eq!(text_of(&ask(&alice, alice.id, "").await), code);
+    assert_eq!(text_of(&ask(&alice, alice.id, "&type=H5").await), code);
+    let page = text_of(&ask(&alice, alice.id, "&type=H5&http=http://x").await);
+    assert!(page.starts_with("http://x#/") && page.contains("&chatType=single"), "{page}");
+    ask(&alice, bob.id, "").await.refused(400, NO_GROUP);
+    ask(&alice, alice.id, "&chatType=group").await.refused(400, NO_GROUP);
+}
+
 #[tokio::test]
 async fn who_or_what_is_not_there_has_no_code() {
     let server = TestServer::start().await;
