@@ -10,12 +10,16 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::model::{Address, Chat, ChatType, NewMessage, Text};
+use super::policy;
 use super::post::Post;
-use crate::accounts::User;
+use super::service::is_revoked;
+use super::store;
+use crate::accounts::service as accounts;
 use crate::answers::service as answers;
 use crate::app::{App, Shared};
 use crate::db::in_time;
 use crate::error::{AppError, Result};
+use crate::friends::service as friends;
 use crate::ids::{self, UserId};
 
 /// Bytes of messages that wait for their answer at once; past it a message stays without one.
@@ -57,10 +61,10 @@ fn is_truthy(value: &Value) -> bool {
 }
 
 /// Answers the message `body` that `asker` sent to `target`, after the configured delay; at once when the server stops.
-pub fn schedule(app: &Shared, question: Question, asker: UserId, target: Arc<User>, body: Bytes) {
+pub fn schedule(app: &Shared, question: Question, asker: UserId, target: UserId, body: Bytes) {
     let size = u32::try_from(body.len()).unwrap_or(u32::MAX);
     let Ok(place) = app.messages.answering.0.clone().try_acquire_many_owned(size) else {
-        warn!(user.id = %target.id, "too many messages wait for an automatic answer; this one stays without");
+        warn!(user.id = %target, "too many messages wait for an automatic answer; this one stays without");
         return;
     };
     let own = app.clone();
@@ -71,16 +75,23 @@ pub fn schedule(app: &Shared, question: Question, asker: UserId, target: Arc<Use
             () = own.stop.cancelled() => {}
         }
         // Boxed, because it is large and many may wait. Bounded, because it holds the posting lock.
-        if let Err(cause) = Box::pin(in_time(answer(&own, &question, asker, &target, &body))).await {
-            warn!(%cause, user.id = %target.id, "an automatic answer could not be sent");
+        if let Err(cause) = Box::pin(in_time(answer(&own, &question, asker, target, &body))).await {
+            warn!(%cause, user.id = %target, "an automatic answer could not be sent");
         }
     });
 }
 
 /// Sends the answer to the asker and a note of it to the target, if there is an answer. It is not the target who writes:
-/// it does not count for the stranger limit.
-async fn answer(app: &App, Question(question): &Question, asker: UserId, target: &User, body: &[u8]) -> Result<()> {
-    let Some(answer) = answers::answer_of(app, target.id, question).await? else { return Ok(()) };
+/// it does not count for the stranger limit. Nothing is sent if the question was taken back meanwhile, or would be refused now.
+async fn answer(app: &App, Question(question): &Question, asker: UserId, target: UserId, body: &[u8]) -> Result<()> {
+    let Some(answer) = answers::answer_of(app, target, question).await? else { return Ok(()) };
+    let (Some(sender), Some(target)) = (accounts::user(app, asker).await?, accounts::user(app, target).await?) else {
+        return Ok(());
+    };
+    let theirs = friends::find(app, target.id, asker).await?;
+    if !target.is_enabled() || policy::single(&sender, &target, theirs.as_deref()).is_err() {
+        return Ok(());
+    }
     let original: Value = serde_json::from_slice(body).map_err(AppError::internal)?;
     let field = |name: &str| original[name].as_str().unwrap_or_default();
     let now_ms = app.clock.now_ms();
@@ -103,11 +114,17 @@ async fn answer(app: &App, Question(question): &Question, asker: UserId, target:
         send_uuid: &target.uuid,
     };
     let reply = serde_json::to_vec(&reply).map_err(AppError::internal)?;
-    let note = note(original, &id.to_string(), &answer, now_ms)?;
+    let note = note(original.clone(), &id.to_string(), &answer, now_ms)?;
     let stored = |uuid, sender, to, body: Vec<u8>| {
         (NewMessage { uuid, sender, address: Address::User(to), created_at: now_ms, body: body.into() }, None)
     };
+    let question_id = field("id").parse().map_err(AppError::internal)?;
     let mut post = Post::begin(app).await?;
+    let sent = store::find_sent(&mut post.conn(), &question_id).await?;
+    let sent: Option<Value> = sent.and_then(|sent| serde_json::from_str(&sent.body).ok());
+    if sent.as_ref().is_none_or(is_revoked) {
+        return Ok(());
+    }
     post.store_all(vec![stored(Some(id), target.id, asker, reply), stored(None, asker, target.id, note)]).await?;
     post.commit().await
 }

@@ -58,7 +58,7 @@ pub async fn send(
     CurrentUser(me): CurrentUser,
     Payload(outgoing): Payload<Outgoing>,
 ) -> Result<Response> {
-    let body = service::send(&app, &me.user, &outgoing).await?;
+    let body = service::send(&app, &me.user, outgoing).await?;
     let text = std::str::from_utf8(&body).map_err(AppError::internal)?;
     Ok(Raw(text).into_response())
 }

@@ -94,14 +94,14 @@ pub struct Outgoing {
 }
 
 /// Accepts a chat message: when this returns, it is durable. Returns the message object as JSON.
-pub async fn send(app: &Shared, me: &User, outgoing: &Outgoing) -> Result<Bytes> {
+pub async fn send(app: &Shared, me: &User, outgoing: Outgoing) -> Result<Bytes> {
     match outgoing.chat_type {
         ChatType::Single => send_single(app, me, outgoing).await,
         ChatType::Group => send_group(app, me, outgoing).await,
     }
 }
 
-async fn send_single(app: &Shared, me: &User, outgoing: &Outgoing) -> Result<Bytes> {
+async fn send_single(app: &Shared, me: &User, outgoing: Outgoing) -> Result<Bytes> {
     let to = UserId(outgoing.to);
     let target = accounts::user(app, to).await?.filter(|user| user.is_enabled());
     let target = target.ok_or_else(|| AppError::refused("对方不存在或者被禁用，不能发消息"))?;
@@ -129,14 +129,18 @@ async fn send_single(app: &Shared, me: &User, outgoing: &Outgoing) -> Result<Byt
         group: None,
         send_uuid: &me.uuid,
     };
-    let body = store_chat(app, me, &chat, Address::User(to), permit == Permit::FirstOnly).await?;
-    if let Some(question) = Question::in_chat(&chat) {
-        answering::schedule(app, question, me.id, target.clone(), body.clone());
+    let (message, question) = (written(&chat, Address::User(to))?, Question::in_chat(&chat));
+    let body = message.body.clone();
+    // What it was made of is larger than itself, and may have to wait.
+    drop(outgoing);
+    app.messages.committer.store(message, permit == Permit::FirstOnly).await?;
+    if let Some(question) = question {
+        answering::schedule(app, question, me.id, to, body.clone());
     }
     Ok(body)
 }
 
-async fn send_group(app: &App, me: &User, outgoing: &Outgoing) -> Result<Bytes> {
+async fn send_group(app: &App, me: &User, outgoing: Outgoing) -> Result<Bytes> {
     let group = GroupId(outgoing.to);
     let room = groups::room(app, group).await?.filter(|room| room.group.is_open() && room.active() > 0);
     let room = room.ok_or_else(|| AppError::refused("群不存在或者已解散或者被封禁，无法发消息"))?;
@@ -160,17 +164,19 @@ async fn send_group(app: &App, me: &User, outgoing: &Outgoing) -> Result<Bytes> 
         group: Some(room.group.card()),
         send_uuid: &me.uuid,
     };
-    store_chat(app, me, &chat, Address::Group(group, Audience::Others), false).await
+    let message = written(&chat, Address::Group(group, Audience::Others))?;
+    let body = message.body.clone();
+    drop(outgoing);
+    app.messages.committer.store(message, false).await?;
+    Ok(body)
 }
 
-async fn store_chat(app: &App, me: &User, chat: &Chat<'_>, address: Address, first_only: bool) -> Result<Bytes> {
+/// The message as it is stored, pushed and replied.
+fn written(chat: &Chat<'_>, address: Address) -> Result<NewMessage> {
     let mut body = Vec::with_capacity(chat.data.len() + CHAT_BYTES);
     serde_json::to_writer(&mut body, chat).map_err(AppError::internal)?;
     let body = Bytes::from(body);
-    let message =
-        NewMessage { uuid: Some(chat.id), sender: me.id, address, created_at: chat.create_time, body: body.clone() };
-    app.messages.committer.store(message, first_only).await?;
-    Ok(body)
+    Ok(NewMessage { uuid: Some(chat.id), sender: chat.from_id, address, created_at: chat.create_time, body })
 }
 
 /// The client wants what is pending; it comes over the socket, in order (decision 27).
@@ -195,7 +201,7 @@ pub struct Revocation {
 
 const NOT_YOURS: AppError = AppError::refused("消息不存在或无权撤回");
 
-/// Takes a message back (decision 19). Returns the notice that the others get.
+/// Takes a message back (decision 19). Returns the notice that the others get, once.
 pub async fn revoke(app: &App, me: &User, revocation: &Revocation) -> Result<Notice> {
     let room = match revocation.chat_type {
         ChatType::Single => None,
@@ -215,8 +221,14 @@ pub async fn revoke(app: &App, me: &User, revocation: &Revocation) -> Result<Not
     let notice = revoke_notice(me, revocation, room.as_deref(), &uuid, now_ms);
 
     let mut post = Post::begin(app).await?;
+    // As it stands now that nobody else can revoke it.
+    let sent = store::find_sent(&mut post.conn(), &uuid).await?.ok_or(NOT_YOURS)?;
+    let Some(emptied) = emptied(&sent.body)? else {
+        // Everybody knows: repeated, it would be a way to write to whom one may not.
+        return Ok(notice);
+    };
     post.speaks_of(sent.id);
-    store::update_body(&mut post.conn(), sent.id, &emptied(&sent.body)?).await?;
+    store::update_body(&mut post.conn(), sent.id, &emptied).await?;
     match &room {
         None => post.notify(me.id, UserId(revocation.to), &notice).await?,
         Some(room) => post.notify_group(me.id, room, Audience::Everyone, &notice).await?,
@@ -265,12 +277,24 @@ fn revoke_notice(me: &User, asked: &Revocation, room: Option<&Room>, uuid: &Uuid
     }
 }
 
-/// The message with its content taken out: what is delivered in its place to those who do not have it yet.
-fn emptied(body: &str) -> Result<String> {
+/// The message with its content taken out: what is delivered in its place to those who do not have it yet. `None` if it is empty
+/// already.
+fn emptied(body: &str) -> Result<Option<String>> {
     let mut message: Value = serde_json::from_str(body).map_err(AppError::internal)?;
+    if is_revoked(&message) {
+        return Ok(None);
+    }
     message["data"] = Value::from(r#"{"data":"","dataType":false,"otherData":null}"#);
+    if !message["options"].is_null() {
+        message["options"] = Value::Object(serde_json::Map::new());
+    }
     message["isremove"] = Value::from(1);
-    Ok(message.to_string())
+    Ok(Some(message.to_string()))
+}
+
+/// Whether a stored message object was taken back.
+pub(super) fn is_revoked(message: &Value) -> bool {
+    message["isremove"] == 1
 }
 
 fn either<'a>(first: &'a str, second: &'a str) -> &'a str {

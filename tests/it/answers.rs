@@ -1,8 +1,10 @@
 //! Questions and answers, and the automatic answer (decision 31; contract: messaging §4.20 and "Outside the 40").
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::{Person, Reply, Socket, TestServer, text_of};
+use crate::support::{Event, Person, Reply, Socket, TestServer, text_of};
 
 async fn server_that_answers_at_once() -> TestServer {
     TestServer::with(|config| config.answers.delay_ms = 0).await
@@ -358,6 +360,26 @@ async fn an_answer_is_not_a_message_of_the_one_who_prepared_it() {
     ask(&asker, &shop, "价格多少", &asking()).await.ok();
     assert_eq!(asker.asking_socket().await.next_text().await, "十元");
     shop.say(&asker, "my one message to a stranger").await.ok();
+}
+
+#[tokio::test]
+async fn a_question_that_is_taken_back_or_whose_asker_is_blocked_meanwhile_is_not_answered() {
+    let server = TestServer::with(|config| config.answers.delay_ms = 400).await;
+    let (asker, shop) = server.users("asker", "shop").await;
+    asker.befriend(&shop).await;
+    prepare(&shop, "价格多少", "十元").await;
+    let mut mine = asker.asking_socket().await;
+    mine.next_message().await;
+    let sent = ask(&asker, &shop, "价格多少", &asking()).await.ok();
+    asker.revoke(&sent).await.ok();
+    ask(&asker, &shop, "价格多少", &asking()).await.ok();
+    shop.turn_block(&asker).await;
+    while let Some(event) = mine.event_within(Duration::from_secs(1)).await {
+        assert!(!matches!(&event, Event::Frame(frame) if frame["type"] == "singleChat"), "{event:?}");
+    }
+    shop.turn_block(&asker).await;
+    ask(&asker, &shop, "价格多少", &asking()).await.ok();
+    assert_eq!(mine.next_text().await, "十元");
 }
 
 #[tokio::test]
