@@ -116,6 +116,7 @@ section!(
         other_bytes_max: u64,
         parallel_max: usize,
         stall_timeout_s: u64,
+        free_bytes_min: u64,
         base_url: String,
     }
 );

@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::reserve::Reserve;
 use super::spool::{Spool, Spooled, Way, blocking};
 
 /// The folder of unfinished files.
@@ -25,8 +26,9 @@ pub struct Disk {
 }
 
 impl Disk {
-    pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, way: Way::new() }
+    /// Files in `root`; none is begun or goes on while fewer than `free_bytes_min` bytes are free there.
+    pub(super) fn new(root: PathBuf, free_bytes_min: u64) -> Self {
+        Self { way: Way::new(Reserve::new(root.clone(), free_bytes_min)), root }
     }
 
     /// The folder.
@@ -38,6 +40,7 @@ impl Disk {
     pub async fn spool(&self) -> io::Result<Spool> {
         let (folder, way) = (self.root.join(INCOMING), self.way.clone());
         blocking(move || {
+            way.reserve.check()?;
             let file = match begin(&folder) {
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
                     std::fs::create_dir_all(&folder)?;
@@ -102,7 +105,7 @@ mod tests {
     #[tokio::test]
     async fn an_unfinished_file_vanishes_and_a_whole_one_moves() {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Disk::new(folder.path().join("uploads"));
+        let disk = Disk::new(folder.path().join("uploads"), 0);
         let mut spool = disk.spool().await.unwrap();
         spool.write(b"half").await.unwrap();
         drop(spool);
@@ -118,7 +121,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_gets_its_name_only_when_the_disk_has_it() {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Disk::new(folder.path().to_owned());
+        let disk = Disk::new(folder.path().to_owned(), 0);
         let mut spool = disk.spool().await.unwrap();
         spool.write(b"small").await.unwrap();
         let blob = spool.finish().await.unwrap();
@@ -135,7 +138,7 @@ mod tests {
     #[tokio::test]
     async fn a_sender_is_no_faster_than_the_disk() {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Disk::new(folder.path().to_owned());
+        let disk = Disk::new(folder.path().to_owned(), 0);
         let (mut large, mut small) = (disk.spool().await.unwrap(), disk.spool().await.unwrap());
         let others = disk.way.taken().await;
         small.write(&vec![7; 1024 * 1024]).await.unwrap();
@@ -154,7 +157,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_ever_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Disk::new(folder.path().to_owned());
+        let disk = Disk::new(folder.path().to_owned(), 0);
         for text in ["first", "second"] {
             let mut spool = disk.spool().await.unwrap();
             spool.write(text.as_bytes()).await.unwrap();
@@ -167,7 +170,7 @@ mod tests {
     #[test]
     fn only_what_is_a_day_old_is_swept() {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Disk::new(folder.path().to_owned());
+        let disk = Disk::new(folder.path().to_owned(), 0);
         assert_eq!(disk.sweep().unwrap(), 0);
         std::fs::create_dir(folder.path().join(INCOMING)).unwrap();
         for name in ["old", "young"] {

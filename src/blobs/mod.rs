@@ -7,6 +7,7 @@ mod disk;
 mod oss;
 #[cfg(feature = "oss-v1")]
 mod oss_v1;
+mod reserve;
 pub mod signature;
 mod spool;
 
@@ -83,7 +84,7 @@ impl Blobs {
             #[cfg(not(feature = "oss-v1"))]
             (true, OssSignature::V1) => return Err(AppError::internal("the configuration check lets no v1 through")),
         };
-        Ok(Self { disk: Disk::new(config.public_dir.join("uploads")), bucket })
+        Ok(Self { disk: Disk::new(config.public_dir.join("uploads"), config.uploads.free_bytes_min), bucket })
     }
 
     /// Keeps a file under `key` in the bucket, or on the disk if there is no bucket.

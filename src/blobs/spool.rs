@@ -10,6 +10,8 @@ use std::sync::Arc;
 use tempfile::TempPath;
 use tokio::sync::Semaphore;
 
+use super::reserve::Reserve;
+
 /// Bytes gathered before the file is written to: a hop to a blocking thread for every few KiB would cost more than the write.
 const BUFFER_BYTES: usize = 128 * 1024;
 /// How much of the beginning is kept in memory, to tell the type by.
@@ -21,22 +23,26 @@ const SETTLING_BYTES_MAX: u32 = 4 * 1024 * 1024;
 
 /// The way to the disk, which all files share.
 #[derive(Clone, Debug)]
-pub(super) struct Way(Arc<Semaphore>);
+pub(super) struct Way {
+    turns: Arc<Semaphore>,
+    pub(super) reserve: Arc<Reserve>,
+}
 
 impl Way {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(SETTLING_BYTES_MAX as usize)))
+    pub(super) fn new(reserve: Reserve) -> Self {
+        Self { turns: Arc::new(Semaphore::new(SETTLING_BYTES_MAX as usize)), reserve: Arc::new(reserve) }
     }
 
-    /// As if other files were on it, as many as may be.
+    /// Takes the whole way, so that every other file must wait.
     #[cfg(test)]
     pub(super) async fn taken(&self) -> tokio::sync::OwnedSemaphorePermit {
-        self.0.clone().acquire_many_owned(SETTLING_BYTES_MAX).await.expect("the semaphore is never closed")
+        self.turns.clone().acquire_many_owned(SETTLING_BYTES_MAX).await.expect("the semaphore is never closed")
     }
 
     /// Waits until the disk has what was written of `file`, which is at most `bytes`.
     async fn settle(&self, file: Arc<File>, bytes: u32) -> io::Result<()> {
-        let turn = self.0.clone().acquire_many_owned(bytes.min(SETTLING_BYTES_MAX)).await.map_err(io::Error::other)?;
+        let turns = self.turns.clone();
+        let turn = turns.acquire_many_owned(bytes.min(SETTLING_BYTES_MAX)).await.map_err(io::Error::other)?;
         blocking(move || {
             let settled = file.sync_data();
             drop(turn);
@@ -108,6 +114,8 @@ impl Spool {
         if self.unsettled >= PART_BYTES {
             self.way.settle(self.file.clone(), self.unsettled).await?;
             self.unsettled = 0;
+            let reserve = self.way.reserve.clone();
+            blocking(move || reserve.check()).await?;
         }
         Ok(())
     }

@@ -396,8 +396,18 @@ async fn a_folder_that_cannot_be_written_is_an_error_of_the_server() {
 }
 
 #[tokio::test]
+async fn uploads_leave_room_on_the_disk_for_the_chat() {
+    let server = TestServer::with(|config| config.uploads.free_bytes_min = 1 << 60).await;
+    let (alice, bob) = server.friends("alice", "bob").await;
+    alice.upload("x", "a.png", PNG).await.refused(500, "服务器内部错误");
+    alice.upload_aliyun("a.png", PNG).await.refused(400, "上传失败: 服务器内部错误");
+    assert_eq!(server.files().len(), 0);
+    alice.say(&bob, "hello").await.ok();
+}
+
+#[tokio::test]
 async fn a_full_disk_is_an_error_of_the_server_and_leaves_nothing() {
-    let server = TestServer::start().await;
+    let server = TestServer::with(|config| config.uploads.free_bytes_min = 0).await;
     let alice = server.user("alice").await;
     let folder = server.config.public_dir.join("uploads");
     std::fs::create_dir_all(&folder).unwrap();

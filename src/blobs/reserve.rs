@@ -1,0 +1,46 @@
+//! The part of the disk that files leave free: on the same disk, as a rule, lies the database, and without room that acknowledges
+//! nothing any more.
+
+use std::io;
+use std::path::PathBuf;
+
+use rustix::fs::statvfs;
+
+/// Room that must stay free where a folder lies.
+#[derive(Debug)]
+pub(super) struct Reserve {
+    folder: PathBuf,
+    free_bytes_min: u64,
+}
+
+impl Reserve {
+    pub(super) const fn new(folder: PathBuf, free_bytes_min: u64) -> Self {
+        Self { folder, free_bytes_min }
+    }
+
+    /// An error if less is free. Takes microseconds: the system knows without asking the disk.
+    pub(super) fn check(&self) -> io::Result<()> {
+        // The folder may not be made yet.
+        let Some(facts) = self.folder.ancestors().find_map(|folder| statvfs(folder).ok()) else { return Ok(()) };
+        let free = facts.f_bavail.saturating_mul(facts.f_frsize);
+        if free >= self.free_bytes_min {
+            return Ok(());
+        }
+        let problem = format!("only {free} bytes are free on the disk of the uploads (key `uploads.free_bytes_min`)");
+        Err(io::Error::new(io::ErrorKind::StorageFull, problem))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_little_room_is_an_error_also_where_the_folder_is_not_made_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let reserve = |bytes| Reserve::new(folder.path().join("not/yet"), bytes);
+        reserve(0).check().unwrap();
+        reserve(1).check().unwrap();
+        assert_eq!(reserve(u64::MAX).check().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+}
