@@ -142,7 +142,12 @@ pub fn preflights(
 > + Clone
 + Send
 + 'static {
-    ServiceBuilder::new().layer(cors()).service(service(routes))
+    // The layer answers by itself, and with 200.
+    let no_content = |mut response: http::Response<_>| {
+        *response.status_mut() = http::StatusCode::NO_CONTENT;
+        response
+    };
+    ServiceBuilder::new().map_response(no_content).layer(cors()).service(service(routes))
 }
 
 async fn not_found(State(app): State<Shared>, request: Request) -> AppError {

@@ -46,6 +46,9 @@ pub fn accept(request: &mut Request) -> Option<(Response, OnUpgrade)> {
         && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| asks)?;
     let accepted = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()?;
+    // A browser that asks for a subprotocol breaks off unless it gets one: the first, as the old server's stack chose.
+    let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|offered| offered.to_str().ok());
+    let protocol = offered.and_then(|offered| HeaderValue::from_str(offered.split(',').next()?.trim()).ok());
     let upgrade = request.extensions_mut().remove::<OnUpgrade>()?;
     let mut response = Response::default();
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -53,6 +56,7 @@ pub fn accept(request: &mut Request) -> Option<(Response, OnUpgrade)> {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accepted);
+    headers.extend(protocol.map(|protocol| (header::SEC_WEBSOCKET_PROTOCOL, protocol)));
     Some((response, upgrade))
 }
 

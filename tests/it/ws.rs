@@ -4,6 +4,7 @@ use futures_util::FutureExt;
 use qingniao::ids::UserId;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::support::{CACHE_MS, Event, NOW_MS, Person, RawFrame, RawSocket, Socket, TestServer, eventually, unique};
 
@@ -65,6 +66,17 @@ async fn an_ordinary_request_for_the_socket_s_path_is_refused_in_the_envelope() 
     server.call(Method::POST, "/ws").send().await.refused(405, "请求方法不允许");
     let reply = server.call(Method::GET, "/ws").header("upgrade", "websocket").header("connection", "upgrade");
     reply.send().await.refused(400, "请使用 WebSocket 连接");
+}
+
+/// A browser breaks off if it has asked for a subprotocol and gets none.
+#[tokio::test]
+async fn a_socket_that_asks_for_subprotocols_gets_the_first() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let mut request = format!("ws://{}/ws?token={}", server.address, alice.token).into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", "chat, other".parse().unwrap());
+    let (_socket, accepted) = tokio_tungstenite::connect_async(request).await.unwrap();
+    assert_eq!(accepted.headers()["sec-websocket-protocol"], "chat");
 }
 
 #[tokio::test]
