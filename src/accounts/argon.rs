@@ -13,9 +13,6 @@ use crate::error::{AppError, Result};
 
 /// How much nicer than the rest of the server a hash is. It still gets a tenth of a core that chat would take whole.
 const NICE: i32 = 10;
-/// Blocks of 1 KiB that are asked for at least. glibc maps more than 32 MiB apart and gives them back at once; of anything
-/// smaller it keeps the first few for ever. What is not used of it takes no room.
-const MAPPED_BLOCKS: usize = 33 * 1024;
 
 /// Working memory of one hash.
 #[derive(Debug, Default)]
@@ -24,8 +21,7 @@ pub struct Memory(Vec<Block>);
 impl Memory {
     fn blocks(&mut self, count: usize) -> &mut [Block] {
         if self.0.len() < count {
-            self.0 = Vec::with_capacity(count.max(MAPPED_BLOCKS));
-            self.0.resize(count, Block::new());
+            self.0 = vec![Block::new(); count];
         }
         &mut self.0[..count]
     }

@@ -78,7 +78,7 @@ async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<P
     let patience = Duration::from_millis(config.database.acquire_timeout_ms);
     let checkpoints = Checkpoints::new(options.clone());
     let writer = Writer::open(writing, patience).await?;
-    // Whatever the writer commits empties the readers' caches, so that more than one answer needs is only memory.
+    // Each commit of the writer empties the readers' caches: a cache larger than one answer needs would only take memory.
     let reading = options.pragma("query_only", "ON").pragma("cache_size", "-512");
     let readers = SqlitePoolOptions::new()
         .max_connections(SQLITE_READERS_MAX)

@@ -131,17 +131,18 @@ pub async fn share(app: &App, upload: Upload, image_class_id: i64, base: &str) -
 
 /// The user is told what kind of trouble it is; the log has the cause.
 fn told(failure: Failure) -> AppError {
-    match &failure {
+    let text = match &failure {
+        // Logged with the reply.
         Failure::Disk(_) => return AppError::internal(failure),
-        Failure::Refused(_) => error!(cause = %failure, "an upload failed: check the keys of [oss]"),
-        Failure::Unreachable(_) | Failure::Slow => warn!(cause = %failure, "an upload failed"),
-    }
-    AppError::refused(match failure {
-        Failure::Disk(_) => unreachable!("returned above"),
-        Failure::Refused(_) => "存储服务拒绝了上传",
+        Failure::Refused(_) => {
+            error!(cause = %failure, "an upload failed: check the keys of [oss]");
+            return AppError::refused("存储服务拒绝了上传");
+        }
         Failure::Unreachable(_) => "存储服务无法连接",
         Failure::Slow => "存储服务响应超时",
-    })
+    };
+    warn!(cause = %failure, "an upload failed");
+    AppError::refused(text)
 }
 
 /// A picture that was made of a video.

@@ -29,7 +29,7 @@ pub async fn insert(conn: &mut Conn<'_>, rows: &[(&NewMessage, Option<i64>)]) ->
                 .bind(audience as i64)
                 .bind(message.created_at)
                 .bind(i64::try_from(message.body.len()).unwrap_or(i64::MAX))
-                .bind(std::str::from_utf8(&message.body).unwrap_or_default());
+                .bind(std::str::from_utf8(&message.body).expect("a body is JSON text of our own"));
         }
         q
     })?;
