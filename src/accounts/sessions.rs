@@ -272,13 +272,14 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Result<Bearer, Rejec
     Ok(Ok(Bearer { user: known.user.clone(), role: claims.role, token_id: claims.jti, answers_pings }))
 }
 
-/// Takes note that whoever bears this token answers pings; what memory has of the user knows it at once.
-pub async fn note_answers_pings(app: &App, conn: &mut Conn<'_>, user: UserId, token_id: &str) -> Result<()> {
-    if let Some(known) = app.accounts.known.0.peek(&user) {
-        let of_token = known.live.iter().filter(|live| *live.token_id == *token_id);
+/// Takes note that whoever bears these tokens, up to [`ROWS_MAX`] of them, answers pings. What memory has of them knows it at once.
+pub async fn note_answer_pings(app: &App, conn: &mut Conn<'_>, tokens: &[(UserId, Box<str>)]) -> Result<()> {
+    for (user, token_id) in tokens {
+        let Some(known) = app.accounts.known.0.peek(user) else { continue };
+        let of_token = known.live.iter().filter(|live| live.token_id == *token_id);
         of_token.for_each(|live| live.answers_pings.store(true, Ordering::Relaxed));
     }
-    store::update_session_answers_pings(conn, user, token_id).await
+    store::update_sessions_answer_pings(conn, tokens).await
 }
 
 /// The user with this id, from memory if it can be.

@@ -266,9 +266,20 @@ pub async fn list_sessions(conn: &mut Conn<'_>, user: UserId) -> Result<Vec<Sess
     )
 }
 
-/// Takes note that whoever bears the token answers pings.
-pub async fn update_session_answers_pings(conn: &mut Conn<'_>, user: UserId, token_id: &str) -> Result<()> {
-    execute!(conn, "UPDATE sessions SET answers_pings = 1 WHERE user_id = ? AND token_id = ?", user, token_id)?;
+/// Takes note that whoever bears these tokens answers pings; up to [`ROWS_MAX`] of them.
+pub async fn update_sessions_answer_pings(conn: &mut Conn<'_>, tokens: &[(UserId, Box<str>)]) -> Result<()> {
+    let count = tokens.len();
+    let sql = Sql::rows("UPDATE sessions SET answers_pings = 1 WHERE user_id IN (", "?", count, ") AND token_id IN (");
+    let sql = sql.then("?", count, ",", ")");
+    execute_with!(conn, sql.clone(), q => {
+        for (user, _) in tokens {
+            q = q.bind(*user);
+        }
+        for (_, token_id) in tokens {
+            q = q.bind(&**token_id);
+        }
+        q
+    })?;
     Ok(())
 }
 

@@ -116,7 +116,13 @@ impl Receipts {
     fn take(&self) -> Taken<'_> {
         let mut book = self.lock();
         book.underway = std::mem::take(&mut book.owners);
-        Taken { receipts: self, pending: Some(std::mem::take(&mut book.pending)) }
+        let mut pending = std::mem::take(&mut book.pending);
+        // A herd has thousands of them. Nobody waits for these, and everybody would for so long a transaction.
+        if pending.answering.len() > ROWS_MAX {
+            book.pending.answering = pending.answering.split_off(ROWS_MAX);
+            self.wake.notify_one();
+        }
+        Taken { receipts: self, pending: Some(pending) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Book> {
@@ -203,8 +209,8 @@ async fn write(app: &App, pending: &Pending) -> Result<()> {
     for chunk in pending.early.chunks(ROWS_MAX) {
         store::insert_early_receipts(conn, chunk).await?;
     }
-    for (user, token_id) in &pending.answering {
-        accounts::note_answers_pings(app, conn, *user, token_id).await?;
+    if !pending.answering.is_empty() {
+        accounts::note_answer_pings(app, conn, &pending.answering).await?;
     }
     tx.commit().await
 }
