@@ -99,6 +99,19 @@ async fn one_address_makes_so_many_guests_an_hour_and_those_who_are_there_are_no
 }
 
 #[tokio::test]
+async fn this_machine_itself_makes_as_many_as_it_likes() {
+    let server = TestServer::with(|config| {
+        config.limits.registrations_per_address = 1;
+        config.limits.guests_per_address = 1;
+    })
+    .await;
+    for _ in 0..3 {
+        server.user("somebody").await;
+        server.guest().await;
+    }
+}
+
+#[tokio::test]
 async fn wrong_old_passwords_are_limited_together_with_those_of_logins() {
     let server = TestServer::with(|config| config.limits.login_failures_per_hour = 3).await;
     let (alice, bob) = server.users("alice", "bob").await;
