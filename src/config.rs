@@ -3,7 +3,7 @@
 //! A bad value stops the start with the key's name and what is allowed; nothing is guessed.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Table;
@@ -319,8 +319,6 @@ impl Config {
                 return bad(key, "must be a folder; \".\" is the one that the server is started in");
             }
         }
-        // As the system sees them, as far as it can tell before they are made.
-        let absolute = |folder: &Path| std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         if absolute(&self.data_dir).starts_with(absolute(&self.public_dir)) {
             return bad("data_dir", "must lie outside of public_dir, which everybody can read");
         }
@@ -353,6 +351,18 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The path from the root, without `..`: neither folder need be made yet.
+fn absolute(folder: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()).components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -414,6 +424,8 @@ mod tests {
         assert!(refused("QINGNIAO_COVERS_HOSTS", "a.com,ftp://b.com").contains("`covers.hosts`"));
         assert!(refused("QINGNIAO_COVERS_FFMPEG_DOWNLOAD", "yes").contains("true or false"));
         assert!(refused("QINGNIAO_PUBLIC_DIR", ".").contains("outside of public_dir"));
+        assert!(refused("QINGNIAO_DATA_DIR", "x/../public/data").contains("outside of public_dir"));
+        load(&[("QINGNIAO_PUBLIC_DIR", "."), ("QINGNIAO_DATA_DIR", "../data")]).unwrap();
         assert!(refused("QINGNIAO_DATA_DIR", "./public/data").contains("`data_dir`"));
         assert!(refused("QINGNIAO_LOG_FORMAT", "xml").contains("`log.format`"));
     }

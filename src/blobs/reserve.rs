@@ -2,7 +2,7 @@
 //! nothing any more.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::statvfs;
 
@@ -20,8 +20,9 @@ impl Reserve {
 
     /// An error if less is free. Takes microseconds: the system knows without asking the disk.
     pub(super) fn check(&self) -> io::Result<()> {
-        // The folder may not be made yet.
-        let Some(facts) = self.folder.ancestors().find_map(|folder| statvfs(folder).ok()) else { return Ok(()) };
+        // The folder may not be made yet; the last part of a relative one is "", which is here.
+        let here = |folder: &Path| if folder == Path::new("") { PathBuf::from(".") } else { folder.to_owned() };
+        let Some(facts) = self.folder.ancestors().find_map(|folder| statvfs(here(folder)).ok()) else { return Ok(()) };
         let free = facts.f_bavail.saturating_mul(facts.f_frsize);
         if free >= self.free_bytes_min {
             return Ok(());
@@ -42,5 +43,6 @@ mod tests {
         reserve(0).check().unwrap();
         reserve(1).check().unwrap();
         assert_eq!(reserve(u64::MAX).check().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(Reserve::new("no-such-folder/uploads".into(), u64::MAX).check().is_err());
     }
 }

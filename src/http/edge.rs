@@ -65,6 +65,9 @@ where
     } else {
         tokio::time::timeout(bounds.request_timeout, answered).await.ok()
     };
+    if let Some(slot) = slot {
+        slot.give_room_back();
+    }
     let mut response = match answered {
         Some(response) => {
             if let Some(rest) = rest {
@@ -75,9 +78,6 @@ where
         // Whoever took too long is not waited for any longer.
         None => AppError::unavailable("it took longer than http.request_timeout_s").into_response(),
     };
-    if let Some(slot) = slot {
-        slot.give_room_back();
-    }
     if let Some(Cause(cause)) = response.extensions_mut().remove() {
         log_failure(id, &method, &path, response.status(), &cause);
     }
@@ -127,6 +127,10 @@ async fn lift_token_from_body(request: Request) -> Result<Request> {
         // What a header cannot hold is no token of ours: it must be refused as a bad one, and not as none.
         let token = HeaderValue::from_str(&shown(token)).unwrap_or(HeaderValue::from_static("-"));
         parts.headers.insert(TOKEN.clone(), token);
+    }
+    if let Some(origin) = parts.extensions.get::<Origin>() {
+        // The handler reads it again, and takes room for it then.
+        origin.slot.give_room_back();
     }
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }

@@ -26,7 +26,7 @@ pub struct Places {
     pub by_network: usize,
     /// Reverse proxies, from which all the connections come.
     pub exempt: Vec<IpAddr>,
-    /// Bytes of bodies that are being read, beyond the first [`super::payload::BODY_BYTES_FREE`] of each.
+    /// Bytes of the bodies of requests that are not answered yet, beyond the first [`super::payload::BODY_BYTES_FREE`] of each.
     pub bodies_bytes: usize,
 }
 

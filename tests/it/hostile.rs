@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::support::{BUSY, Door, PATIENCE, Person, Process, Socket, TestServer, command, eventually};
+use crate::support::{BUSY, Door, PATIENCE, Person, Process, Socket, TestServer, command, eventually, letter};
 
 const MIB: usize = 1024 * 1024;
 
@@ -165,6 +165,22 @@ async fn large_bodies_that_come_slowly_share_a_bounded_room_and_small_ones_do_no
         third.write_all(&vec![b' '; MIB]).await.is_ok() && reply(&mut third).await.0.starts_with("422")
     })
     .await;
+}
+
+/// A token in the body has it read before the handler's turn.
+#[tokio::test]
+async fn a_large_body_takes_its_room_once_and_gives_it_back() {
+    let server = TestServer::with(|config| {
+        config.http.body_bytes_max = MIB;
+        config.http.bodies_bytes_max = MIB;
+    })
+    .await;
+    let (alice, bob) = server.friends("alice", "bob").await;
+    let mut letter = letter("single", bob.id, &"x".repeat(700 * 1024));
+    letter["token"] = alice.token.as_str().into();
+    for _ in 0..3 {
+        server.post("/api/chat/socket/sendmessage", letter.clone()).await.ok();
+    }
 }
 
 /// A file that no socket buffer holds.
