@@ -10,7 +10,7 @@ use super::model::{Account, AccountRow, NewUser, Profile, Role, User};
 use super::passwords::Verdict;
 pub use super::sessions::{
     Bearer, CLOSE_SUPERSEDED, Expired, NO_ACCOUNT, Rejection, Resumed, WRONG_PASSWORD, authenticate, delete_expired,
-    find_expired, forget, logout, note_answer_pings, open_session, resume_guest, user,
+    find_expired, forget, logout, note_answer_pings, open_session, remember_answer_pings, resume_guest, user,
 };
 use super::sessions::{Known, Outdated};
 use super::store;

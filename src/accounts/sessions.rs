@@ -272,14 +272,22 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Result<Bearer, Rejec
     Ok(Ok(Bearer { user: known.user.clone(), role: claims.role, token_id: claims.jti, answers_pings }))
 }
 
-/// Takes note that whoever bears these tokens, up to [`ROWS_MAX`] of them, answers pings. What memory has of them knows it at once.
-pub async fn note_answer_pings(app: &App, conn: &mut Conn<'_>, tokens: &[(UserId, Box<str>)]) -> Result<()> {
+/// Stores that whoever bears these tokens, up to [`ROWS_MAX`] of them, answers pings. After the commit call
+/// [`remember_answer_pings`].
+pub async fn note_answer_pings(conn: &mut Conn<'_>, tokens: &[(UserId, Box<str>)]) -> Result<()> {
+    store::update_sessions_answer_pings(conn, tokens).await
+}
+
+/// Has memory know what [`note_answer_pings`] stored. What is being loaded at the moment may be older, and is not kept.
+pub fn remember_answer_pings(app: &App, tokens: &[(UserId, Box<str>)]) {
     for (user, token_id) in tokens {
-        let Some(known) = app.accounts.known.0.peek(user) else { continue };
+        let Some(known) = app.accounts.known.0.peek(user) else {
+            forget(app, *user);
+            continue;
+        };
         let of_token = known.live.iter().filter(|live| live.token_id == *token_id);
         of_token.for_each(|live| live.answers_pings.store(true, Ordering::Relaxed));
     }
-    store::update_sessions_answer_pings(conn, tokens).await
 }
 
 /// The user with this id, from memory if it can be.

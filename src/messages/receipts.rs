@@ -210,9 +210,11 @@ async fn write(app: &App, pending: &Pending) -> Result<()> {
         store::insert_early_receipts(conn, chunk).await?;
     }
     if !pending.answering.is_empty() {
-        accounts::note_answer_pings(app, conn, &pending.answering).await?;
+        accounts::note_answer_pings(conn, &pending.answering).await?;
     }
-    tx.commit().await
+    tx.commit().await?;
+    accounts::remember_answer_pings(app, &pending.answering);
+    Ok(())
 }
 
 #[cfg(test)]
