@@ -53,5 +53,6 @@ mod strangers;
 mod support;
 mod tidy;
 mod uploads;
+mod visitor_accounts;
 mod visitors;
 mod ws;
