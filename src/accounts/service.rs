@@ -10,7 +10,7 @@ use super::model::{Account, AccountRow, NewUser, Profile, Role, User};
 use super::passwords::Verdict;
 pub use super::sessions::{
     Bearer, CLOSE_SUPERSEDED, Expired, NO_ACCOUNT, Rejection, Resumed, WRONG_PASSWORD, authenticate, delete_expired,
-    find_expired, forget, logout, note_answer_pings, open_session, remember_answer_pings, resume_guest, user,
+    find_expired, forget, logout, open_session, remember_answers_pings, resume_guest, store_answers_pings, user,
 };
 use super::sessions::{Known, Outdated};
 use super::store;
@@ -20,7 +20,7 @@ use crate::config;
 use crate::db::sql::ROWS_MAX;
 use crate::db::{Conn, is_unique_violation};
 use crate::error::{AppError, Result};
-use crate::http::slots::network_of;
+use crate::http::network::{Newcomers, network_of};
 use crate::ids::{self, UserId};
 use crate::limits::SlidingLimit;
 use crate::metrics::Fill;
@@ -44,7 +44,7 @@ pub struct State {
     faces: AtomicU64,
     failures: SlidingLimit<(String, IpAddr)>,
     failures_by_address: SlidingLimit<IpAddr>,
-    registrations: SlidingLimit<IpAddr>,
+    registrations: Newcomers,
 }
 
 impl State {
@@ -56,7 +56,7 @@ impl State {
             faces: AtomicU64::default(),
             failures: SlidingLimit::new(limits.login_failures_per_hour, HOUR_MS),
             failures_by_address: SlidingLimit::new(limits.login_failures_per_address, HOUR_MS),
-            registrations: SlidingLimit::new(limits.registrations_per_address, HOUR_MS),
+            registrations: Newcomers::new(limits.registrations_per_address, HOUR_MS),
         }
     }
 
@@ -71,18 +71,14 @@ pub async fn register(app: &Shared, username: &str, password: &str, ip: IpAddr) 
     counted(app, ip, make_account(app, username, password, ip)).await
 }
 
-/// Counts a new account of a network; one that was not made does not count, nor one of this machine: that is a script of the
-/// operator's, or everybody behind a proxy that nobody has named.
+/// Counts a new account of a network; one that was not made does not count.
 async fn counted(app: &App, ip: IpAddr, made: impl Future<Output = Result<Account>>) -> Result<Account> {
-    if ip.to_canonical().is_loopback() {
-        return made.await;
-    }
-    let (limit, network) = (&app.accounts.registrations, network_of(ip));
-    if !limit.take(network, app.clock.now_ms()) {
+    let limit = &app.accounts.registrations;
+    if !limit.admit(ip, app.clock.now_ms()) {
         app.metrics.limited.registration.inc();
         return Err(TOO_MANY);
     }
-    made.await.inspect_err(|_| limit.give_back(&network))
+    made.await.inspect_err(|_| limit.take_back(ip))
 }
 
 /// The hash of a new account's password, unless its name is taken: a refusal must not cost a hash.

@@ -273,13 +273,13 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Result<Bearer, Rejec
 }
 
 /// Stores that whoever bears these tokens, up to [`ROWS_MAX`] of them, answers pings. After the commit call
-/// [`remember_answer_pings`].
-pub async fn note_answer_pings(conn: &mut Conn<'_>, tokens: &[(UserId, Box<str>)]) -> Result<()> {
-    store::update_sessions_answer_pings(conn, tokens).await
+/// [`remember_answers_pings`].
+pub async fn store_answers_pings(conn: &mut Conn<'_>, tokens: &[(UserId, Box<str>)]) -> Result<()> {
+    store::update_answers_pings(conn, tokens).await
 }
 
-/// Has memory know what [`note_answer_pings`] stored. What is being loaded at the moment may be older, and is not kept.
-pub fn remember_answer_pings(app: &App, tokens: &[(UserId, Box<str>)]) {
+/// Has memory know what [`store_answers_pings`] stored. What is being loaded at the moment may be older, and is not kept.
+pub fn remember_answers_pings(app: &App, tokens: &[(UserId, Box<str>)]) {
     for (user, token_id) in tokens {
         let Some(known) = app.accounts.known.0.peek(user) else {
             forget(app, *user);

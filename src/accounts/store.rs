@@ -267,7 +267,7 @@ pub async fn list_sessions(conn: &mut Conn<'_>, user: UserId) -> Result<Vec<Sess
 }
 
 /// Takes note that whoever bears these tokens answers pings; up to [`ROWS_MAX`] of them.
-pub async fn update_sessions_answer_pings(conn: &mut Conn<'_>, tokens: &[(UserId, Box<str>)]) -> Result<()> {
+pub async fn update_answers_pings(conn: &mut Conn<'_>, tokens: &[(UserId, Box<str>)]) -> Result<()> {
     let count = tokens.len();
     let sql = Sql::rows("UPDATE sessions SET answers_pings = 1 WHERE user_id IN (", "?", count, ") AND token_id IN (");
     let sql = sql.then("?", count, ",", ")");

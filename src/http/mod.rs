@@ -10,6 +10,7 @@ pub mod fields;
 mod forms;
 pub mod linger;
 pub mod meter;
+pub mod network;
 pub mod pace;
 pub mod payload;
 pub mod serve;

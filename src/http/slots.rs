@@ -1,7 +1,7 @@
 //! Places for connections: so many in all, and so many from one network, so that nobody takes them all; and room for bodies that
 //! come slowly.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,9 @@ use dashmap::DashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
+use super::network::network_of;
 use crate::metrics::Connections;
 
-/// Bits of an IPv6 address that name a network: a home or a phone has a whole one to itself, and could else be counted as
-/// somebody new with each connection.
-const NETWORK_BITS: u32 = 64;
 /// How often the log tells of networks that have used up their places.
 const TELL_EVERY: Duration = Duration::from_mins(1);
 
@@ -140,17 +138,6 @@ impl Drop for Slot {
                 *count == 0
             });
         }
-    }
-}
-
-/// What an address is counted as: itself, or its network.
-pub fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let mask = u128::MAX << (Ipv6Addr::BITS - NETWORK_BITS);
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

@@ -94,6 +94,7 @@ async fn answer(app: &App, Question(question): &Question, asker: UserId, target:
     }
     let original: Value = serde_json::from_slice(body).map_err(AppError::internal)?;
     let field = |name: &str| original[name].as_str().unwrap_or_default();
+    let question_id = field("id").parse().map_err(AppError::internal)?;
     let now_ms = app.clock.now_ms();
     let id = ids::message_uuid(now_ms);
     let reply = Chat {
@@ -114,11 +115,10 @@ async fn answer(app: &App, Question(question): &Question, asker: UserId, target:
         send_uuid: &target.uuid,
     };
     let reply = serde_json::to_vec(&reply).map_err(AppError::internal)?;
-    let note = note(original.clone(), &id.to_string(), &answer, now_ms)?;
+    let note = note(original, &id.to_string(), &answer, now_ms)?;
     let stored = |uuid, sender, to, body: Vec<u8>| {
         (NewMessage { uuid, sender, address: Address::User(to), created_at: now_ms, body: body.into() }, None)
     };
-    let question_id = field("id").parse().map_err(AppError::internal)?;
     let mut post = Post::begin(app).await?;
     let sent = store::find_sent(&mut post.conn(), &question_id).await?;
     let sent: Option<Value> = sent.and_then(|sent| serde_json::from_str(&sent.body).ok());

@@ -210,10 +210,10 @@ async fn write(app: &App, pending: &Pending) -> Result<()> {
         store::insert_early_receipts(conn, chunk).await?;
     }
     if !pending.answering.is_empty() {
-        accounts::note_answer_pings(conn, &pending.answering).await?;
+        accounts::store_answers_pings(conn, &pending.answering).await?;
     }
     tx.commit().await?;
-    accounts::remember_answer_pings(app, &pending.answering);
+    accounts::remember_answers_pings(app, &pending.answering);
     Ok(())
 }
 

@@ -1,6 +1,5 @@
 //! The rules of guests: one guest a device, upgraded in place when it registers (decisions 11, 14, 15).
 
-use std::hash::Hash;
 use std::net::IpAddr;
 
 use super::model::{Forged, Signed};
@@ -10,7 +9,7 @@ use crate::app::{App, Shared};
 use crate::clock::HOUR_MS;
 use crate::config;
 use crate::error::{AppError, Result};
-use crate::http::slots::network_of;
+use crate::http::network::Newcomers;
 use crate::ids;
 use crate::limits::SlidingLimit;
 
@@ -25,7 +24,7 @@ const NO_PASSWORD: &str = "!";
 /// Counts of accepted calls a device, and of new guests a network.
 #[derive(Debug)]
 pub struct State {
-    guests: SlidingLimit<IpAddr>,
+    guests: Newcomers,
     arrivals: SlidingLimit<String>,
     repeats: SlidingLimit<String>,
     registrations: SlidingLimit<String>,
@@ -37,7 +36,7 @@ impl State {
     pub fn new(limits: &config::Limits) -> Self {
         let calls = || SlidingLimit::new(limits.visitor_calls_per_hour, HOUR_MS);
         Self {
-            guests: SlidingLimit::new(limits.guests_per_address, HOUR_MS),
+            guests: Newcomers::new(limits.guests_per_address, HOUR_MS),
             arrivals: calls(),
             repeats: SlidingLimit::new(limits.visitor_repeats_per_hour, HOUR_MS),
             registrations: calls(),
@@ -67,7 +66,7 @@ pub async fn arrive(app: &Shared, signed: &Signed, stats: DeviceStats, ip: IpAdd
                 Resumed::Again => &own.visitors.repeats,
                 Resumed::Anew => &own.visitors.arrivals,
             };
-            count(&own, limit, device_id)
+            count(&own, limit, &device_id)
         };
         let Some(account) = accounts::resume_guest(app, id, ip, admit).await? else { continue };
         if known {
@@ -81,14 +80,13 @@ pub async fn arrive(app: &Shared, signed: &Signed, stats: DeviceStats, ip: IpAdd
 
 /// A new guest, counted for its network as a new account is; see [`make_guest`].
 async fn make_counted_guest(app: &App, device_id: &str, stats: DeviceStats, ip: IpAddr) -> Result<Option<ids::UserId>> {
-    if ip.to_canonical().is_loopback() {
-        return make_guest(app, device_id, stats).await;
+    let limit = &app.visitors.guests;
+    if !limit.admit(ip, app.clock.now_ms()) {
+        return Err(too_many(app));
     }
-    let (limit, network) = (&app.visitors.guests, network_of(ip));
-    count(app, limit, network)?;
     let made = make_guest(app, device_id, stats).await;
     if !matches!(made, Ok(Some(_))) {
-        limit.give_back(&network);
+        limit.take_back(ip);
     }
     made
 }
@@ -97,7 +95,7 @@ async fn make_counted_guest(app: &App, device_id: &str, stats: DeviceStats, ip: 
 pub async fn register(app: &Shared, signed: &Signed, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
     check(app, signed)?;
     let limit = &app.visitors.registrations;
-    count(app, limit, signed.device_id.clone())?;
+    count(app, limit, &signed.device_id)?;
     let registered = async {
         match guest_of(app, &signed.device_id).await? {
             Some(guest) => accounts::upgrade_guest(app, enabled(guest)?.id, username, password, ip).await,
@@ -111,7 +109,7 @@ pub async fn register(app: &Shared, signed: &Signed, username: &str, password: &
 pub async fn login(app: &Shared, signed: &Signed, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
     check(app, signed)?;
     let limit = &app.visitors.logins;
-    count(app, limit, signed.device_id.clone())?;
+    count(app, limit, &signed.device_id)?;
     let logged_in = accounts::login(app, username, password, ip).await;
     logged_in.inspect_err(|_| limit.give_back(&signed.device_id))
 }
@@ -171,10 +169,11 @@ fn check(app: &App, signed: &Signed) -> Result<()> {
     })
 }
 
-fn count<K: Hash + Eq>(app: &App, limit: &SlidingLimit<K>, key: K) -> Result<()> {
-    if limit.take(key, app.clock.now_ms()) {
-        return Ok(());
-    }
+fn count(app: &App, limit: &SlidingLimit<String>, device_id: &str) -> Result<()> {
+    if limit.take(device_id.to_owned(), app.clock.now_ms()) { Ok(()) } else { Err(too_many(app)) }
+}
+
+fn too_many(app: &App) -> AppError {
     app.metrics.limited.visitor.inc();
-    Err(AppError::refused("请求过于频繁，请1个小时后再试"))
+    AppError::refused("请求过于频繁，请1个小时后再试")
 }
