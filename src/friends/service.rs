@@ -178,6 +178,12 @@ pub async fn befriend(conn: &mut Conn<'_>, one: Side<'_>, other: Side<'_>, now_m
     store::insert_absent(conn, other.user, one.user, other.remark, now_ms).await
 }
 
+/// Whether `other`, or the system, blocks `me` in `other`'s list.
+pub async fn is_blocked_by(conn: &mut Conn<'_>, other: UserId, me: UserId) -> Result<bool> {
+    let theirs = store::find(conn, other, me).await?;
+    Ok(theirs.is_some_and(|friend| friend.blocked != 0 || friend.status != 1))
+}
+
 /// Removes both from each other's list, unless the other has blocked `me`: a blacklist always binds (decision 20), and whoever is
 /// in it must not get out by leaving. False, and nothing done, if `other` is not in the list of `me`.
 pub async fn part(conn: &mut Conn<'_>, me: UserId, other: UserId) -> Result<bool> {

@@ -163,9 +163,12 @@ async fn nobody_gets_out_of_a_blacklist_by_parting() {
     assert_eq!(bob.post(&format!("deletegoodfriend/{}", alice.id), json!({})).await.ok(), "删除好友成功");
     assert!(bob.friends().await.is_empty());
     bob.say(&alice, "hello").await.refused(400, BLOCKED);
-    // Even as a friend again.
+    // Even as a friend again, of which nobody tells her.
+    let mut socket = alice.asking_socket().await;
+    socket.next_messages(1).await;
     bob.post("autoAddFriendAndAgree", json!({ "friend_id": alice.id })).await.ok();
     bob.say(&alice, "hello").await.refused(400, BLOCKED);
+    socket.expect_silence().await;
     assert_eq!(alice.post(&format!("deletegoodfriend/{}", bob.id), json!({})).await.ok(), "删除好友成功");
     bob.say(&alice, "hello").await.ok();
 }

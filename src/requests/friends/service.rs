@@ -97,7 +97,7 @@ pub async fn answer(app: &App, me: &User, id: ApplicationId, answer: Status, rem
     post.commit().await
 }
 
-/// Enters both into each other's list and tells both. The other's remark for me is my own nickname, as it always was.
+/// Enters both into each other's list and tells both, except who has blocked me. The other's remark for me is my own nickname, as it always was.
 async fn befriend(app: &App, post: &mut Post<'_>, me: &User, other: &User, remark: &str) -> Result<()> {
     let now_ms = app.clock.now_ms();
     let (mine, theirs) = (Side { user: me.id, remark }, Side { user: other.id, remark: &me.nickname });
@@ -105,7 +105,10 @@ async fn befriend(app: &App, post: &mut Post<'_>, me: &User, other: &User, remar
     post.friends_changed(me.id, other.id);
     let other_name = if remark.is_empty() { other.display_name() } else { remark };
     let [to_other, to_me] = welcomes(me, other, other_name, now_ms);
-    post.notify(me.id, other.id, &to_other).await?;
+    // Parting and adding again would be a way to write to somebody who has blocked me (decision 20).
+    if !friends::is_blocked_by(&mut post.conn(), other.id, me.id).await? {
+        post.notify(me.id, other.id, &to_other).await?;
+    }
     post.notify(other.id, me.id, &to_me).await
 }
 
