@@ -29,6 +29,19 @@ struct Track {
 }
 
 impl Track {
+    /// Takes note of an event. Returns false when the socket has ended.
+    fn note(&mut self, event: Event) -> bool {
+        match event {
+            Event::Frame(frame) if frame["type"] == "singleChat" && !is_greeting(&frame) => {
+                self.texts.push((text_of(&frame["data"]), Instant::now()));
+            }
+            Event::Frame(_) | Event::Ping => {}
+            Event::Closed(code) => panic!("the server closed a socket with {code:?}"),
+            Event::Lost => return false,
+        }
+        true
+    }
+
     fn end(&mut self) {
         self.ended.get_or_insert_with(Instant::now);
     }
@@ -53,27 +66,27 @@ impl Line {
     /// Takes what has come by now. Returns false when the socket has ended.
     async fn read(&mut self, wait: Duration) -> bool {
         while let Some(event) = self.socket.event_within(wait).await {
-            match event {
-                Event::Frame(frame) if frame["type"] == "singleChat" && !is_greeting(&frame) => {
-                    self.track.texts.push((text_of(&frame["data"]), Instant::now()));
-                }
-                Event::Frame(_) | Event::Ping => {}
-                Event::Closed(code) => panic!("the server closed a socket with {code:?}"),
-                Event::Lost => return false,
+            if !self.track.note(event) {
+                return false;
             }
         }
         true
     }
 
     async fn end(mut self, how: usize) -> Track {
-        // What is already here was received.
-        self.read(Duration::ZERO).await;
         self.track.end();
-        match how {
-            _ if self.stalled => self.socket.cut().await,
-            0 => self.socket.close().await,
-            1 => self.network.cut().await,
-            _ => self.socket.cut().await,
+        // Whatever came to the client's stack was received: its pong may be out already.
+        let rest = match how {
+            _ if self.stalled => self.socket.cut_and_rest().await,
+            0 => self.socket.close_and_rest().await,
+            1 => {
+                self.network.cut().await;
+                self.socket.rest().await
+            }
+            _ => self.socket.cut_and_rest().await,
+        };
+        for event in rest {
+            self.track.note(event);
         }
         self.track
     }

@@ -207,9 +207,26 @@ impl Socket {
     }
 
     /// Says goodbye with a close frame.
-    pub async fn close(mut self) {
+    pub async fn close(self) {
+        self.close_and_rest().await;
+    }
+
+    /// The same. Returns what came until the end and was not looked at: it may have been confirmed.
+    pub async fn close_and_rest(self) -> Vec<Event> {
         self.outgoing.send(Message::Close(None)).await.expect("the socket is open");
-        self.ending().await;
+        self.rest().await
+    }
+
+    /// Waits for the end, whatever it is. Returns what came before it.
+    pub async fn rest(mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        loop {
+            match self.event_within(PATIENCE).await {
+                Some(Event::Closed(_) | Event::Lost) => return events,
+                Some(event) => events.push(event),
+                None => panic!("the socket did not end in time"),
+            }
+        }
     }
 
     /// Drops TCP without a close frame.
