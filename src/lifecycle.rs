@@ -82,6 +82,7 @@ impl Server {
         let own = app.clone();
         app.tasks.spawn(async move { own.db.run_checkpoints(&own.stop).await });
         app.tasks.spawn(messages::receipts::run(app.clone()));
+        app.tasks.spawn(messages::backlog::run(app.clone()));
         app.tasks.spawn(messages::delivery::run(app.clone()));
         app.tasks.spawn(gateway::run_heartbeat(app.clone()));
         app.tasks.spawn(media::start(app.clone()));

@@ -97,6 +97,18 @@ impl Seed {
         .doing(sql)
     }
 
+    /// Files the messages that were made, as the server does while it runs.
+    pub async fn file_messages(&mut self) -> Result<(), Failure> {
+        self.run(
+            "INSERT INTO backlog (user_id, message_id) SELECT m.recipient_id, m.id FROM messages m \
+             LEFT JOIN inboxes i ON i.user_id = m.recipient_id WHERE m.recipient_id IS NOT NULL \
+             AND m.id > COALESCE(i.delivered_id, 0) ORDER BY 1, 2",
+            &[],
+        )
+        .await?;
+        self.run("UPDATE backlog_progress SET filed_id = (SELECT MAX(id) FROM messages)", &[]).await
+    }
+
     /// Makes `count` users with profiles.
     pub async fn users(&mut self, count: usize) -> Result<(), Failure> {
         let count = Bind::Number(i64::try_from(count).doing("a count")?);

@@ -79,12 +79,15 @@ pub async fn sweep(app: &App, swept: &mut Swept) -> Result<()> {
     let now_ms = app.clock.now_ms();
     let counts = &app.metrics.retention;
     let days = app.config.retention.messages_days;
-    if days > 0 {
-        let old = paced(messages::find_old(app, now_ms - days * DAY_MS)).await?;
+    let old = if days > 0 { Some(paced(messages::find_old(app, now_ms - days * DAY_MS)).await?) } else { None };
+    let mut count = (&counts.messages, &mut swept.messages);
+    let find = |user| messages::find_spent(app, old, user);
+    let delete = |spent| messages::delete_spent(app, spent);
+    walk(UserId::default(), find, delete, &mut count).await?;
+    if let Some(old) = old {
         let find = |place| messages::find_received(app, old, place);
         let delete = |ids| messages::delete_messages(app, ids);
-        let mut count = (&counts.messages, &mut swept.messages);
-        walk((UserId::default(), MessageId::default()), find, delete, &mut count).await?;
+        walk(messages::first_place(app), find, delete, &mut count).await?;
         let find = |place| messages::find_undue(app, old, place);
         walk((GroupId::default(), 0), find, delete, &mut count).await?;
     }

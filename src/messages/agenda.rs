@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
-use super::model::{Due, Stay};
+use super::model::{Due, Progress, Stay};
 use super::store;
 use crate::db::Conn;
 use crate::error::Result;
@@ -29,6 +29,8 @@ pub struct Agenda {
     /// Everything after this, up to `newest`, is on the agenda.
     after: MessageId,
     newest: MessageId,
+    /// Direct messages up to this one are read from the backlog, later ones from among all.
+    filed: MessageId,
     step: usize,
     streams: Vec<Stream>,
     /// The next message of each stream that has one ready.
@@ -57,7 +59,7 @@ impl Agenda {
     /// What is pending for `user` after the message `after`, which was the last that was pushed.
     pub async fn open(conn: &mut Conn<'_>, user: UserId, after: MessageId) -> Result<Self> {
         // Ids are committed in order, so up to this one every stream is complete, whatever is committed between the reads.
-        let newest = store::find_newest_id(conn).await?;
+        let Progress { filed_id: filed, newest_id: newest } = store::find_progress(conn).await?;
         let cursor = store::find_inbox_cursor(conn, user).await?.max(after);
         let stays = read_stays(conn, user).await?;
         let sources = std::iter::once(Source::Direct(cursor)).chain(stays.into_iter().map(Source::Group));
@@ -67,11 +69,17 @@ impl Agenda {
             user,
             after,
             newest,
+            filed,
             step: (AHEAD / streams.len()).clamp(STEP_MIN, STEP_MAX),
             dry: (0..streams.len()).collect(),
             streams,
             heads: BinaryHeap::new(),
         })
+    }
+
+    /// The newest message on it, and how many may have to be looked through, one by one, for want of being filed.
+    pub const fn unfiled(&self) -> (MessageId, i64) {
+        (self.newest, self.newest.0 - self.filed.0)
     }
 
     /// The next messages, `count` or fewer; none if the agenda is through.
@@ -121,7 +129,7 @@ impl Agenda {
         for place in dry {
             match self.streams[place].source {
                 Source::Direct(after) => {
-                    let rows = store::list_due_direct(conn, self.user, after, limit(self.step)).await?;
+                    let rows = self.read_direct(conn, after).await?;
                     self.take(place, rows);
                 }
                 Source::Group(stay) => groups.push((place, stay)),
@@ -142,6 +150,21 @@ impl Agenda {
             rest = later;
         }
         Ok(())
+    }
+
+    /// The next direct messages, from the backlog and then from what is not filed yet. What is filed meanwhile is read from where
+    /// it was when the agenda was opened.
+    async fn read_direct(&self, conn: &mut Conn<'_>, after: MessageId) -> Result<Vec<Due>> {
+        let mut rows = Vec::new();
+        if after < self.filed {
+            rows = store::list_due_filed(conn, self.user, after, self.filed, limit(self.step)).await?;
+        }
+        let after = after.max(self.filed);
+        if rows.len() < self.step && after < self.newest {
+            let room = limit(self.step - rows.len());
+            rows.extend(store::list_due_unfiled(conn, self.user, after, self.newest, room).await?);
+        }
+        Ok(rows)
     }
 
     fn take(&mut self, place: usize, mut rows: Vec<Due>) {

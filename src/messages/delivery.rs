@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::agenda::Agenda;
 use super::model::{Due, frame};
-use super::{receipts, store};
+use super::{backlog, receipts, store};
 use crate::app::App;
 use crate::db::in_time;
 use crate::db::sql::ROWS_MAX;
@@ -118,8 +118,16 @@ async fn open_agenda(app: &App, drain: &Drain, position: MessageId, readers: &Se
 
 async fn read_agenda(app: &App, drain: &Drain, position: MessageId) -> Result<(Agenda, Vec<Due>)> {
     let mut reader = app.db.read().await?;
+    let mut agenda = Agenda::open(&mut reader.conn(), drain.user, position).await?;
+    let (newest, unfiled) = agenda.unfiled();
+    if unfiled > backlog::UNFILED_MAX {
+        drop(reader);
+        // If the store takes nothing now (a full disk), all of it is looked through.
+        let _ = Box::pin(backlog::file_up_to(app, newest)).await;
+        reader = app.db.read().await?;
+        agenda = Agenda::open(&mut reader.conn(), drain.user, position).await?;
+    }
     let conn = &mut reader.conn();
-    let mut agenda = Agenda::open(conn, drain.user, position).await?;
     let page = agenda.next_page(conn, PAGE_MAX).await?;
     if page.len() < PAGE_MAX {
         app.messages.confirm(drain.user, Confirmed { groups: agenda.idle(), ..Confirmed::default() });

@@ -124,15 +124,46 @@ pub struct Stay {
     pub last_seq: i64,
 }
 
-/// How far somebody's direct messages have come, and where they begin.
+/// How far direct messages are filed in the backlog.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct Progress {
+    /// Up to this one, all that are pending have a row there.
+    pub filed_id: MessageId,
+    /// The newest of all that are committed; every lower id is committed too, or never will be.
+    pub newest_id: MessageId,
+}
+
+/// How far somebody's direct messages have come, and where the backlog begins.
 #[derive(Clone, Copy, Debug, sqlx::FromRow)]
 pub struct Inbox {
     /// Whose.
     pub user_id: UserId,
     /// The cursor.
     pub delivered_id: MessageId,
-    /// The oldest message that is kept, received or not.
+    /// The oldest message of the backlog, received or not.
     pub oldest_id: Option<MessageId>,
+}
+
+/// A row of somebody's backlog.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct Filed {
+    /// Whose.
+    pub user_id: UserId,
+    /// The message.
+    pub message_id: MessageId,
+    /// When the server accepted it, if it is still there.
+    pub created_at: Option<i64>,
+}
+
+/// A message that may be old.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct Received {
+    /// Row id.
+    pub id: MessageId,
+    /// When the server accepted it.
+    pub created_at: i64,
+    /// 1 if it is a direct one and its recipient's cursor has passed it.
+    pub received: i64,
 }
 
 /// A group's message that may be old.

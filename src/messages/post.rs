@@ -219,6 +219,9 @@ impl<'a> Post<'a> {
         for stored in &stored {
             push(app, stored, now_ms);
         }
+        if !stored.is_empty() {
+            app.messages.backlog.expect_more();
+        }
         Ok(())
     }
 }
@@ -240,6 +243,7 @@ pub(super) async fn store_at_once(app: &App, messages: Vec<NewMessage>) -> Resul
     for (message, id) in messages.into_iter().zip(first.0..) {
         push(app, &Stored { id: MessageId(id), message, room: None, about: None }, now_ms);
     }
+    app.messages.backlog.expect_more();
     Ok(())
 }
 

@@ -4,14 +4,18 @@
 //! the messages that are there, and one that ends keeps what is pending. So what a step has read needs no lock until it is
 //! deleted, and only what the store has counts: a confirmation that is not written yet moves nothing.
 
-use super::model::Aging;
-use super::store;
+use std::sync::atomic::Ordering;
+
+use super::model::{Aging, Filed, Progress};
+use super::{backlog, store};
 use crate::app::App;
 use crate::db::Conn;
 use crate::db::sql::ROWS_MAX;
 use crate::error::Result;
 use crate::ids::{GroupId, MessageId, UserId};
 
+/// Messages looked at in one step.
+const MESSAGES_MAX: usize = 512;
 /// Groups looked at in one step.
 const GROUPS_MAX: usize = 16;
 /// Stays that are read to judge a group's oldest messages. If that many are behind them, they are all taken to be needed.
@@ -22,8 +26,8 @@ const MARKS_MAX: usize = 512;
 /// Which messages are old.
 #[derive(Clone, Copy, Debug)]
 pub struct Old {
-    /// The last of them, as far as times grow with ids. Never the newest of all: ids grow from it, even if the database
-    /// forgot how far it had counted.
+    /// The last of them, as far as times grow with ids; all of them are filed. Never the newest of all: ids grow from it, even if
+    /// the database forgot how far it had counted.
     last: MessageId,
     /// They were sent before this. A clock that was set may have left younger ones among them.
     before_ms: i64,
@@ -31,9 +35,12 @@ pub struct Old {
 
 /// Finds what was sent before then: by halves, since no index knows when a message was sent.
 pub async fn find_old(app: &App, before_ms: i64) -> Result<Old> {
+    let Progress { newest_id, .. } = store::find_progress(&mut app.db.read().await?.conn()).await?;
+    // As a rule all but the last second is.
+    backlog::file_up_to(app, newest_id).await?;
     let mut reader = app.db.read().await?;
     let conn = &mut reader.conn();
-    let (mut last, mut young) = (0, store::find_newest_id(conn).await?.0);
+    let (mut last, mut young) = (0, newest_id.0);
     while last + 1 < young {
         let middle = last + (young - last) / 2;
         match store::find_next(conn, MessageId(middle)).await? {
@@ -44,30 +51,91 @@ pub async fn find_old(app: &App, before_ms: i64) -> Result<Old> {
     Ok(Old { last: MessageId(last), before_ms })
 }
 
-/// Looks for old direct messages that were received, from an inbox on and in that after a message. Returns them, and where to
-/// go on.
-pub async fn find_received(
-    app: &App,
-    old: Old,
-    (user, after): (UserId, MessageId),
-) -> Result<(Vec<MessageId>, Option<(UserId, MessageId)>)> {
+/// Where a pass over the messages is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The last message that was looked at.
+    after: MessageId,
+    /// One that is too young was passed over: the next pass has to begin before it.
+    left_one: bool,
+}
+
+/// Where a pass over the messages begins. What is kept before that is pending and therefore filed: once it was received,
+/// [`find_spent`] finds it. So one pass does not walk again over what the last one left.
+pub fn first_place(app: &App) -> Place {
+    Place { after: MessageId(app.messages.looked_through.load(Ordering::Relaxed)), left_one: false }
+}
+
+/// Looks for old direct messages that were received, after one of them. Returns them, and where to go on. All that were found
+/// before must be deleted.
+pub async fn find_received(app: &App, old: Old, place: Place) -> Result<(Vec<MessageId>, Option<Place>)> {
+    let mut left_one = place.left_one;
+    if !left_one {
+        app.messages.looked_through.store(place.after.0, Ordering::Relaxed);
+    }
+    let mut reader = app.db.read().await?;
+    let page = store::list_received(&mut reader.conn(), place.after, old.last, MESSAGES_MAX).await?;
+    let next = page.get(MESSAGES_MAX - 1).map(|last| last.id);
+    let mut found = Vec::new();
+    for message in &page {
+        if message.created_at >= old.before_ms {
+            left_one = true;
+        } else if message.received != 0 {
+            found.push(message.id);
+        }
+    }
+    Ok((found, next.map(|after| Place { after, left_one })))
+}
+
+/// Something of a backlog that was received: a row that is no longer needed, and perhaps a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Spent {
+    user: UserId,
+    message: MessageId,
+    /// The message is old and goes as well.
+    is_old: bool,
+}
+
+/// Looks for what of the backlogs was received, from an inbox on. Returns it, and where to go on; what was found must be deleted
+/// before.
+pub async fn find_spent(app: &App, old: Option<Old>, user: UserId) -> Result<(Vec<Spent>, Option<UserId>)> {
     let mut reader = app.db.read().await?;
     let conn = &mut reader.conn();
     let inboxes = store::list_inboxes(conn, user, ROWS_MAX).await?;
-    let mut received = Vec::new();
+    let is_old = |filed: &Filed| {
+        old.is_some_and(|old| {
+            filed.message_id <= old.last && filed.created_at.is_some_and(|sent_at| sent_at < old.before_ms)
+        })
+    };
+    let mut spent = Vec::new();
     for inbox in &inboxes {
-        let up_to = inbox.delivered_id.min(old.last);
-        if inbox.oldest_id.is_some_and(|oldest| oldest <= up_to) {
-            let after = if inbox.user_id == user { after } else { MessageId::default() };
-            let room = ROWS_MAX - received.len();
-            let page = store::list_direct(conn, inbox.user_id, after, up_to, room).await?;
-            received.extend(page.iter().filter(|(_, sent_at)| *sent_at < old.before_ms).map(|(id, _)| *id));
-            if let Some((last, _)) = page.get(room - 1) {
-                return Ok((received, Some((inbox.user_id, *last))));
+        if inbox.oldest_id.is_some_and(|oldest| oldest <= inbox.delivered_id) {
+            let room = ROWS_MAX - spent.len();
+            let page = store::list_filed(conn, inbox.user_id, inbox.delivered_id, room).await?;
+            spent.extend(page.iter().map(|filed| Spent {
+                user: filed.user_id,
+                message: filed.message_id,
+                is_old: is_old(filed),
+            }));
+            if page.len() == room {
+                return Ok((spent, Some(inbox.user_id)));
             }
         }
     }
-    Ok((received, inboxes.last().map(|inbox| (UserId(inbox.user_id.0 + 1), MessageId::default()))))
+    Ok((spent, inboxes.last().map(|inbox| UserId(inbox.user_id.0 + 1))))
+}
+
+/// Takes up to [`ROWS_MAX`] messages out of the backlogs, and deletes those that are old. Returns how many messages that were.
+pub async fn delete_spent(app: &App, spent: Vec<Spent>) -> Result<u64> {
+    let mut tx = app.db.begin().await?;
+    for of_one in spent.chunk_by(|one, other| one.user == other.user) {
+        let messages: Vec<_> = of_one.iter().map(|spent| spent.message).collect();
+        store::delete_backlog(&mut tx.conn(), of_one[0].user, &messages).await?;
+    }
+    let old: Vec<_> = spent.iter().filter(|spent| spent.is_old).map(|spent| spent.message).collect();
+    let deleted = if old.is_empty() { 0 } else { store::delete_messages(&mut tx.conn(), &old).await? };
+    tx.commit().await?;
+    Ok(deleted)
 }
 
 /// Looks for old messages of groups that are due to nobody, from a group on and in that after a number. Returns them, and

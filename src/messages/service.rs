@@ -1,6 +1,7 @@
 //! Sending, asking for what is pending, and revoking.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
@@ -8,6 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::answering::{self, Answering, Question};
+use super::backlog::Backlog;
 use super::committer::Committer;
 use super::model::{
     Address, Audience, Chat, ChatType, NewMessage, Notice, Party, Sent, avatar_in_group, name_in_group,
@@ -41,6 +43,9 @@ pub struct State {
     pub(super) order: Arc<tokio::sync::Mutex<()>>,
     pub(super) contacts: Cache<(UserId, UserId), ()>,
     pub(super) receipts: Receipts,
+    pub(super) backlog: Backlog,
+    /// How far retention has looked: see `retention::find_received`.
+    pub(super) looked_through: AtomicI64,
     pub(super) answering: Answering,
     committer: Committer,
 }
@@ -52,6 +57,8 @@ impl State {
             order: Arc::default(),
             contacts: Cache::new(CONTACTS_MAX),
             receipts: Receipts::default(),
+            backlog: Backlog::default(),
+            looked_through: AtomicI64::default(),
             answering: Answering::default(),
             committer,
         }

@@ -1,6 +1,6 @@
-//! Statements on `messages`, `inboxes`, `early_receipts` and `contacts`, and on what of `subscriptions` says what is due.
+//! Statements on `messages`, `backlog`, `inboxes`, `early_receipts` and `contacts`, and on what of `subscriptions` says what is due.
 
-use super::model::{Address, Aging, Audience, Due, Holder, Inbox, NewMessage, Sent, Stay};
+use super::model::{Address, Aging, Audience, Due, Filed, Holder, Inbox, NewMessage, Progress, Received, Sent, Stay};
 use crate::db::sql::{ROWS_MAX, Sql};
 use crate::db::{Conn, dialect, execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional};
 use crate::error::Result;
@@ -51,10 +51,31 @@ pub async fn update_body(conn: &mut Conn<'_>, id: MessageId, body: &str) -> Resu
     Ok(())
 }
 
-/// The newest committed message; every lower id is committed too, or never will be.
-pub async fn find_newest_id(conn: &mut Conn<'_>) -> Result<MessageId> {
-    let (id,) = fetch_one!(conn, (Option<i64>,), "SELECT MAX(id) FROM messages")?;
-    Ok(MessageId(id.unwrap_or_default()))
+/// How far messages are filed, and the newest of all, in one look.
+pub async fn find_progress(conn: &mut Conn<'_>) -> Result<Progress> {
+    fetch_one!(
+        conn,
+        Progress,
+        "SELECT filed_id, COALESCE((SELECT MAX(id) FROM messages), 0) AS newest_id FROM backlog_progress WHERE id = 1"
+    )
+}
+
+/// Files the direct messages between two ids that no cursor has passed.
+pub async fn insert_backlog(conn: &mut Conn<'_>, after: MessageId, up_to: MessageId) -> Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO backlog (user_id, message_id) \
+         SELECT m.recipient_id, m.id FROM messages m LEFT JOIN inboxes i ON i.user_id = m.recipient_id \
+         WHERE m.id > ? AND m.id <= ? AND m.recipient_id IS NOT NULL AND m.id > COALESCE(i.delivered_id, 0)",
+        after,
+        up_to
+    )?;
+    Ok(())
+}
+
+pub async fn update_filed(conn: &mut Conn<'_>, up_to: MessageId) -> Result<()> {
+    execute!(conn, "UPDATE backlog_progress SET filed_id = ? WHERE id = 1", up_to)?;
+    Ok(())
 }
 
 pub async fn find_inbox_cursor(conn: &mut Conn<'_>, user: UserId) -> Result<MessageId> {
@@ -62,16 +83,49 @@ pub async fn find_inbox_cursor(conn: &mut Conn<'_>, user: UserId) -> Result<Mess
     Ok(row.map(|(id,)| id).unwrap_or_default())
 }
 
-/// Direct messages after `after` that were not received early, oldest first (index `messages_recipient`).
-pub async fn list_due_direct(conn: &mut Conn<'_>, user: UserId, after: MessageId, limit: i64) -> Result<Vec<Due>> {
-    let sql = Sql::around(
-        "SELECT m.id, m.size, 0 AS subscription, 0 AS seq FROM messages m",
-        &dialect::by_index(conn.engine(), "messages_recipient"),
-        " WHERE m.recipient_id = ? AND m.id > ? \
+/// Filed messages after `after` that were not received early, oldest first.
+pub async fn list_due_filed(
+    conn: &mut Conn<'_>,
+    user: UserId,
+    after: MessageId,
+    up_to: MessageId,
+    limit: i64,
+) -> Result<Vec<Due>> {
+    fetch_all!(
+        conn,
+        Due,
+        "SELECT b.message_id AS id, m.size, 0 AS subscription, 0 AS seq FROM backlog b JOIN messages m ON m.id = b.message_id \
+         WHERE b.user_id = ? AND b.message_id > ? AND b.message_id <= ? \
+         AND NOT EXISTS (SELECT 1 FROM early_receipts e WHERE e.user_id = ? AND e.message_id = b.message_id) \
+         ORDER BY b.message_id LIMIT ?",
+        user,
+        after,
+        up_to,
+        user,
+        limit
+    )
+}
+
+/// Messages that are not filed yet, after `after`, which is behind all that are: the same of them.
+pub async fn list_due_unfiled(
+    conn: &mut Conn<'_>,
+    user: UserId,
+    after: MessageId,
+    up_to: MessageId,
+    limit: i64,
+) -> Result<Vec<Due>> {
+    fetch_all!(
+        conn,
+        Due,
+        "SELECT m.id, m.size, 0 AS subscription, 0 AS seq FROM messages m WHERE m.id > ? AND m.id <= ? AND m.recipient_id = ? \
          AND NOT EXISTS (SELECT 1 FROM early_receipts e WHERE e.user_id = ? AND e.message_id = m.id) \
          ORDER BY m.id LIMIT ?",
-    );
-    fetch_all!(conn, Due, sql.clone(), user, after, user, limit)
+        after,
+        up_to,
+        user,
+        user,
+        limit
+    )
 }
 
 /// Stays of the person in the groups after one, of those that have messages behind the cursor, by group (indexes
@@ -187,31 +241,62 @@ pub async fn find_next(conn: &mut Conn<'_>, id: MessageId) -> Result<Option<(Mes
     fetch_optional!(conn, (MessageId, i64), "SELECT id, created_at FROM messages WHERE id >= ? ORDER BY id LIMIT 1", id)
 }
 
-/// Inboxes from a person's on, each with its oldest message (index `messages_recipient`).
-pub async fn list_inboxes(conn: &mut Conn<'_>, from: UserId, limit: usize) -> Result<Vec<Inbox>> {
-    let sql = Sql::around(
-        "SELECT i.user_id, i.delivered_id, (SELECT m.id FROM messages m",
-        &dialect::by_index(conn.engine(), "messages_recipient"),
-        " WHERE m.recipient_id = i.user_id ORDER BY m.id LIMIT 1) AS oldest_id \
-         FROM inboxes i WHERE i.user_id >= ? ORDER BY i.user_id LIMIT ?",
-    );
-    fetch_all!(conn, Inbox, sql.clone(), from, rows(limit))
-}
-
-/// Direct messages between two ids and when they were sent, oldest first (index `messages_recipient`).
-pub async fn list_direct(
+/// Messages between two ids, whether they are direct ones that were received, and when they were sent, oldest first.
+pub async fn list_received(
     conn: &mut Conn<'_>,
-    user: UserId,
     after: MessageId,
     up_to: MessageId,
     limit: usize,
-) -> Result<Vec<(MessageId, i64)>> {
-    let sql = Sql::around(
-        "SELECT id, created_at FROM messages",
-        &dialect::by_index(conn.engine(), "messages_recipient"),
-        " WHERE recipient_id = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?",
-    );
-    fetch_all!(conn, (MessageId, i64), sql.clone(), user, after, up_to, rows(limit))
+) -> Result<Vec<Received>> {
+    fetch_all!(
+        conn,
+        Received,
+        "SELECT m.id, m.created_at, CASE WHEN m.id <= i.delivered_id THEN 1 ELSE 0 END AS received \
+         FROM messages m LEFT JOIN inboxes i ON i.user_id = m.recipient_id \
+         WHERE m.id > ? AND m.id <= ? ORDER BY m.id LIMIT ?",
+        after,
+        up_to,
+        rows(limit)
+    )
+}
+
+/// Inboxes from a person's on, each with the oldest message of its backlog.
+pub async fn list_inboxes(conn: &mut Conn<'_>, from: UserId, limit: usize) -> Result<Vec<Inbox>> {
+    fetch_all!(
+        conn,
+        Inbox,
+        "SELECT i.user_id, i.delivered_id, \
+         (SELECT b.message_id FROM backlog b WHERE b.user_id = i.user_id ORDER BY b.message_id LIMIT 1) AS oldest_id \
+         FROM inboxes i WHERE i.user_id >= ? ORDER BY i.user_id LIMIT ?",
+        from,
+        rows(limit)
+    )
+}
+
+/// A person's backlog up to a message and when they were sent, oldest first; no time of those that are gone.
+pub async fn list_filed(conn: &mut Conn<'_>, user: UserId, up_to: MessageId, limit: usize) -> Result<Vec<Filed>> {
+    fetch_all!(
+        conn,
+        Filed,
+        "SELECT b.user_id, b.message_id, m.created_at FROM backlog b LEFT JOIN messages m ON m.id = b.message_id \
+         WHERE b.user_id = ? AND b.message_id <= ? ORDER BY b.message_id LIMIT ?",
+        user,
+        up_to,
+        rows(limit)
+    )
+}
+
+/// Takes up to [`ROWS_MAX`] messages out of a person's backlog. Returns how many there were.
+pub async fn delete_backlog(conn: &mut Conn<'_>, user: UserId, messages: &[MessageId]) -> Result<u64> {
+    let sql = Sql::rows("DELETE FROM backlog WHERE user_id = ? AND message_id IN (", "?", messages.len(), ")");
+    let done = execute_with!(conn, sql.clone(), q => {
+        q = q.bind(user);
+        for id in messages {
+            q = q.bind(*id);
+        }
+        q
+    })?;
+    Ok(done.rows)
 }
 
 /// Groups from one on, each with its oldest message (index `messages_group`).

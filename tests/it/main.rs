@@ -8,6 +8,7 @@ mod answers;
 mod auth;
 mod autobahn;
 mod away;
+mod backlog;
 mod becoming_friends;
 mod bodies;
 mod chaos;

@@ -59,3 +59,36 @@ async fn applications_that_waited_before_they_were_counted_are_counted() {
     };
     assert_eq!(counts, [(1, 2), (2, 1)]);
 }
+
+#[tokio::test]
+async fn what_was_pending_before_there_was_a_backlog_is_filed() {
+    const FILED: &str = "SELECT user_id, message_id FROM backlog ORDER BY user_id, message_id";
+    const PROGRESS: &str = "SELECT id, filed_id FROM backlog_progress";
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::defaults();
+    config.data_dir = folder.path().to_owned();
+    config.database_url = database::fresh("qingniao_filing_").await.unwrap_or_default();
+    let db = Db::open(&config).await.unwrap();
+    // As it was before 0060.
+    run(&db, "DROP TABLE backlog").await;
+    run(&db, "DROP TABLE backlog_progress").await;
+    run(&db, "CREATE INDEX messages_recipient ON messages (recipient_id, id)").await;
+    run(&db, "DELETE FROM _sqlx_migrations WHERE version BETWEEN 60 AND 64").await;
+    run(
+        &db,
+        "INSERT INTO messages (id, sender_id, recipient_id, group_id, seq, created_at, size, body) \
+         VALUES (1, 9, 2, NULL, NULL, 0, 2, '{}'), (2, 9, 1, NULL, NULL, 0, 2, '{}'), (3, 9, NULL, 1, 1, 0, 2, '{}'), \
+         (4, 9, 2, NULL, NULL, 0, 2, '{}'), (5, 9, 1, NULL, NULL, 0, 2, '{}'), (6, 9, NULL, 1, 2, 0, 2, '{}')",
+    )
+    .await;
+    run(&db, "INSERT INTO inboxes (user_id, delivered_id) VALUES (2, 1)").await;
+    db.close().await;
+    let db = Db::open(&config).await.unwrap();
+    for (sql, expected) in [(FILED, vec![(1_i64, 2_i64), (1, 5), (2, 4)]), (PROGRESS, vec![(1, 6)])] {
+        let rows: Vec<(i64, i64)> = match db.read().await.unwrap().conn() {
+            Conn::MySql(c) => query_as(sql).fetch_all(c.start()).await.unwrap(),
+            Conn::Sqlite(c) => query_as(sql).fetch_all(c).await.unwrap(),
+        };
+        assert_eq!(rows, expected);
+    }
+}

@@ -105,5 +105,5 @@ async fn fill(seed: &mut Seed, on_mysql: bool) -> Result<(), Failure> {
     ] {
         seed.run(sql, &[]).await?;
     }
-    Ok(())
+    seed.file_messages().await
 }

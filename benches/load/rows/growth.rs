@@ -93,6 +93,7 @@ async fn fill(seed: &mut Seed, on_mysql: bool) -> Result<(), Failure> {
         &[],
     )
     .await?;
+    seed.file_messages().await?;
     seed.run(
         "INSERT INTO chat_groups (id, uuid, owner_id, name, avatar, remark, created_at, updated_at) \
          SELECT 1000001 + n, CONCAT('00000000-0000-4000-9000-', 100000000000 + n), 1000001 + n, 'seeded', '', '', \

@@ -53,6 +53,8 @@ const TABLES: &[&str] = &[
     "INSERT INTO messages (uuid, sender_id, recipient_id, created_at, size, body) \
      SELECT UNHEX(LPAD(HEX(40000 + n), 32, '0')), 2, 2 + n % 4999, 0, 300, REPEAT('x', 300) FROM numbers",
     "INSERT INTO inboxes (user_id, delivered_id) SELECT n, 0 FROM numbers WHERE n <= 5000",
+    "INSERT INTO backlog (user_id, message_id) SELECT recipient_id, id FROM messages WHERE recipient_id IS NOT NULL",
+    "UPDATE backlog_progress SET filed_id = (SELECT MAX(id) FROM messages)",
     "INSERT INTO early_receipts (user_id, message_id) SELECT 1 + n % 1000, n FROM numbers",
     "INSERT INTO contacts (sender_id, recipient_id) SELECT 1 + n DIV 2001, n FROM numbers",
     "INSERT INTO answers (id, user_id, kind, ask, answer, created_at, updated_at) \

@@ -14,12 +14,14 @@ use crate::support::{Process, command, database};
 const FORGETS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Some of everything that is spent, and a newest message, which stays.
-const SPENT: [&str; 6] = [
+const SPENT: [&str; 8] = [
     "INSERT INTO chat_groups (id, uuid, owner_id, name, avatar, remark, last_seq, created_at, updated_at) \
      VALUES (1, 'a', 1, '', '', '', 1, 0, 0)",
     "INSERT INTO messages (id, sender_id, recipient_id, group_id, seq, created_at, size, body) \
      VALUES (1, 1, 2, NULL, NULL, 0, 2, '{}'), (2, 1, NULL, 1, 1, 0, 2, '{}'), (3, 1, 1, NULL, NULL, 0, 2, '{}')",
     "INSERT INTO inboxes (user_id, delivered_id) VALUES (2, 1)",
+    "INSERT INTO backlog (user_id, message_id) VALUES (2, 1)",
+    "UPDATE backlog_progress SET filed_id = 3",
     "INSERT INTO early_receipts (user_id, message_id) VALUES (2, 1)",
     "INSERT INTO subscriptions (group_id, user_id, delivered_seq, active_from_seq, until_seq, open_mark) \
      VALUES (1, 2, 1, 0, 1, NULL)",

@@ -148,6 +148,8 @@ impl Stage<'_> {
         let frank = self.door.user("frank").await;
         let group = alice.group(&[&frank]).await;
         alice.say_in(group, "one").await.ok();
+        let unfiled = "messages WHERE id > (SELECT filed_id FROM backlog_progress)";
+        eventually("everything is filed", async || self.count(unfiled).await == 0).await;
         let mut socket = frank.socket().await;
         alice.say(&frank, "early").await.ok();
         assert_eq!(text_of(&socket.next_message().await), "early");
