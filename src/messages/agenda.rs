@@ -77,11 +77,6 @@ impl Agenda {
         })
     }
 
-    /// The newest message on it, and how many may have to be looked through, one by one, for want of being filed.
-    pub const fn unfiled(&self) -> (MessageId, i64) {
-        (self.newest, self.newest.0 - self.filed.0)
-    }
-
     /// The next messages, `count` or fewer; none if the agenda is through.
     pub async fn next_page(&mut self, conn: &mut Conn<'_>, count: usize) -> Result<Vec<Due>> {
         let mut page = Vec::new();

@@ -5,10 +5,11 @@
 //! through the few later messages one by one. Filing changes nothing that anybody is told: it may be late, and it may fail.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::model::Progress;
@@ -18,79 +19,123 @@ use crate::db::in_time;
 use crate::error::Result;
 use crate::ids::MessageId;
 
-/// How long a message has to be confirmed before it is filed, at least.
+/// How long a message has to be confirmed before it is filed, as a rule.
 const RIPEN: Duration = Duration::from_secs(1);
 /// Messages looked at in one transaction, which others wait for.
 const FILED_MAX: i64 = 500;
 /// Messages that a drain rather looks through than has them filed.
-pub const UNFILED_MAX: i64 = 256;
+const UNFILED_MAX: usize = 512;
+/// What it leaves unfiled then.
+const LEFT_UNFILED: i64 = 256;
+/// How long a drain waits for that.
+const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 /// Rest after the store failed.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What there is to know for filing.
 #[derive(Debug, Default)]
 pub struct Backlog {
-    /// Messages may have been stored.
-    stored: Notify,
+    wake: Notify,
     /// One at a time, so that drains which want the same share it.
     filing: Mutex<()>,
+    /// The newest message and the last that is filed, as far as this process knows; the store has the truth.
+    newest: AtomicI64,
+    filed: AtomicI64,
 }
 
 impl Backlog {
-    /// Tells that messages were stored.
-    pub fn expect_more(&self) {
-        self.stored.notify_one();
+    /// Takes note that messages up to this one are committed.
+    pub fn stored(&self, newest: MessageId) {
+        self.newest.fetch_max(newest.0, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// How many messages are not filed yet, those of groups among them.
+    pub fn unfiled(&self) -> usize {
+        let unfiled = self.newest.load(Ordering::Relaxed) - self.filed.load(Ordering::Relaxed);
+        usize::try_from(unfiled).unwrap_or_default()
+    }
+
+    fn learn(&self, progress: Progress) {
+        self.filed.fetch_max(progress.filed_id.0, Ordering::Relaxed);
+        self.newest.fetch_max(progress.newest_id.0, Ordering::Relaxed);
     }
 }
 
 /// Files what has ripened, until the server stops.
 pub async fn run(app: Arc<App>) {
-    let mut ripe = MessageId::default();
-    // What an earlier run has left.
-    app.messages.backlog.expect_more();
-    while let Some(()) = app.stop.run_until_cancelled(app.messages.backlog.stored.notified()).await {
-        if app.stop.run_until_cancelled(sleep(RIPEN)).await.is_none() {
-            return;
-        }
-        match step(&app, &mut ripe).await {
-            Ok(true) => app.messages.backlog.expect_more(),
-            Ok(false) => {}
+    let backlog = &app.messages.backlog;
+    let mut ripe = None;
+    loop {
+        let rest = match step(&app, ripe).await {
+            Ok(progress) => {
+                ripe = Some(progress.newest_id);
+                if progress.filed_id < progress.newest_id {
+                    backlog.wake.notify_one();
+                }
+                RIPEN
+            }
             Err(cause) => {
                 warn!(%cause, "pending messages could not be filed; drains take longer until they are");
-                app.messages.backlog.expect_more();
-                app.stop.run_until_cancelled(sleep(RETRY)).await;
+                backlog.wake.notify_one();
+                RIPEN + RETRY
             }
+        };
+        let more = async {
+            backlog.wake.notified().await;
+            sleep(rest).await;
+        };
+        if app.stop.run_until_cancelled(more).await.is_none() {
+            return;
         }
     }
 }
 
-/// Files up to what was the newest message a step ago. Returns whether there is more.
-async fn step(app: &App, ripe: &mut MessageId) -> Result<bool> {
-    file_up_to(app, *ripe).await?;
-    let progress = in_time(read_progress(app)).await?;
-    *ripe = progress.newest_id;
-    Ok(progress.filed_id < progress.newest_id)
+/// Files up to what was the newest message a step ago. Returns how things stand then.
+async fn step(app: &App, ripe: Option<MessageId>) -> Result<Progress> {
+    let ripe = match ripe {
+        Some(ripe) => ripe,
+        // What an earlier run has left has had its time.
+        None => in_time(learn(app)).await?.newest_id,
+    };
+    file_up_to(app, ripe).await?;
+    in_time(learn(app)).await
 }
 
-async fn read_progress(app: &App) -> Result<Progress> {
-    store::find_progress(&mut app.db.read().await?.conn()).await
+async fn learn(app: &App) -> Result<Progress> {
+    let progress = store::find_progress(&mut app.db.read().await?.conn()).await?;
+    app.messages.backlog.learn(progress);
+    Ok(progress)
+}
+
+/// Files some of what is not filed, if that is much. If the store takes nothing now (a full disk), or nothing soon, all of it is
+/// looked through.
+pub async fn catch_up(app: &App) {
+    let backlog = &app.messages.backlog;
+    if backlog.unfiled() > UNFILED_MAX {
+        let last = MessageId(backlog.newest.load(Ordering::Relaxed) - LEFT_UNFILED);
+        // Nobody is told: see above.
+        let _ = timeout(CATCH_UP_MAX, file_up_to(app, last)).await;
+    }
 }
 
 /// Files everything up to a committed message.
 pub async fn file_up_to(app: &App, last: MessageId) -> Result<()> {
     let _filing = app.messages.backlog.filing.lock().await;
-    let mut filed = in_time(read_progress(app)).await?.filed_id;
-    while filed < last {
-        let up_to = last.min(MessageId(filed.0 + FILED_MAX));
-        in_time(file(app, filed, up_to)).await?;
-        filed = up_to;
+    while let filed = in_time(learn(app)).await?.filed_id
+        && filed < last
+    {
+        in_time(file(app, filed, last.min(MessageId(filed.0 + FILED_MAX)))).await?;
     }
     Ok(())
 }
 
-async fn file(app: &App, after: MessageId, up_to: MessageId) -> Result<()> {
+/// Files what is between the two, unless somebody whose commit was not waited for has done so.
+async fn file(app: &App, filed: MessageId, up_to: MessageId) -> Result<()> {
     let mut tx = app.db.begin().await?;
-    store::insert_backlog(&mut tx.conn(), after, up_to).await?;
-    store::update_filed(&mut tx.conn(), up_to).await?;
-    tx.commit().await
+    if store::update_filed(&mut tx.conn(), filed, up_to).await? {
+        store::insert_backlog(&mut tx.conn(), filed, up_to).await?;
+        tx.commit().await?;
+    }
+    Ok(())
 }

@@ -112,22 +112,15 @@ async fn run_drain(app: &App, drain: &Drain, readers: &Semaphore, position: &mut
 
 /// What is pending after `position`, and the first page of it.
 async fn open_agenda(app: &App, drain: &Drain, position: MessageId, readers: &Semaphore) -> Result<(Agenda, Vec<Due>)> {
+    Box::pin(backlog::catch_up(app)).await;
     let _slot = readers.acquire().await.expect("the semaphore is never closed");
     in_time(read_agenda(app, drain, position)).await
 }
 
 async fn read_agenda(app: &App, drain: &Drain, position: MessageId) -> Result<(Agenda, Vec<Due>)> {
     let mut reader = app.db.read().await?;
-    let mut agenda = Agenda::open(&mut reader.conn(), drain.user, position).await?;
-    let (newest, unfiled) = agenda.unfiled();
-    if unfiled > backlog::UNFILED_MAX {
-        drop(reader);
-        // If the store takes nothing now (a full disk), all of it is looked through.
-        let _ = Box::pin(backlog::file_up_to(app, newest)).await;
-        reader = app.db.read().await?;
-        agenda = Agenda::open(&mut reader.conn(), drain.user, position).await?;
-    }
     let conn = &mut reader.conn();
+    let mut agenda = Agenda::open(conn, drain.user, position).await?;
     let page = agenda.next_page(conn, PAGE_MAX).await?;
     if page.len() < PAGE_MAX {
         app.messages.confirm(drain.user, Confirmed { groups: agenda.idle(), ..Confirmed::default() });

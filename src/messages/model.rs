@@ -129,7 +129,7 @@ pub struct Stay {
 pub struct Progress {
     /// Up to this one, all that are pending have a row there.
     pub filed_id: MessageId,
-    /// The newest of all that are committed; every lower id is committed too, or never will be.
+    /// The newest of all that are committed; every lower id is committed too, or was answered with 503.
     pub newest_id: MessageId,
 }
 

@@ -219,8 +219,8 @@ impl<'a> Post<'a> {
         for stored in &stored {
             push(app, stored, now_ms);
         }
-        if !stored.is_empty() {
-            app.messages.backlog.expect_more();
+        if let Some(newest) = stored.last() {
+            app.messages.backlog.stored(newest.id);
         }
         Ok(())
     }
@@ -240,10 +240,12 @@ pub(super) async fn store_at_once(app: &App, messages: Vec<NewMessage>) -> Resul
     let first = store::insert(&mut lent.conn(), &rows).await?;
     drop(lent);
     let now_ms = app.clock.now_ms();
+    let mut newest = first;
     for (message, id) in messages.into_iter().zip(first.0..) {
-        push(app, &Stored { id: MessageId(id), message, room: None, about: None }, now_ms);
+        newest = MessageId(id);
+        push(app, &Stored { id: newest, message, room: None, about: None }, now_ms);
     }
-    app.messages.backlog.expect_more();
+    app.messages.backlog.stored(newest);
     Ok(())
 }
 

@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering;
 
 use super::model::{Aging, Filed, Progress};
-use super::{backlog, store};
+use super::store;
 use crate::app::App;
 use crate::db::Conn;
 use crate::db::sql::ROWS_MAX;
@@ -35,12 +35,10 @@ pub struct Old {
 
 /// Finds what was sent before then: by halves, since no index knows when a message was sent.
 pub async fn find_old(app: &App, before_ms: i64) -> Result<Old> {
-    let Progress { newest_id, .. } = store::find_progress(&mut app.db.read().await?.conn()).await?;
-    // As a rule all but the last second is.
-    backlog::file_up_to(app, newest_id).await?;
     let mut reader = app.db.read().await?;
     let conn = &mut reader.conn();
-    let (mut last, mut young) = (0, newest_id.0);
+    let Progress { filed_id, newest_id } = store::find_progress(conn).await?;
+    let (mut last, mut young) = (0, newest_id.0.min(filed_id.0 + 1));
     while last + 1 < young {
         let middle = last + (young - last) / 2;
         match store::find_next(conn, MessageId(middle)).await? {
@@ -112,11 +110,14 @@ pub async fn find_spent(app: &App, old: Option<Old>, user: UserId) -> Result<(Ve
         if inbox.oldest_id.is_some_and(|oldest| oldest <= inbox.delivered_id) {
             let room = ROWS_MAX - spent.len();
             let page = store::list_filed(conn, inbox.user_id, inbox.delivered_id, room).await?;
-            spent.extend(page.iter().map(|filed| Spent {
-                user: filed.user_id,
-                message: filed.message_id,
-                is_old: is_old(filed),
-            }));
+            for filed in &page {
+                let is_old = is_old(filed);
+                if !is_old {
+                    // Nothing leads to it but the walk, which may have passed it if the clock was set back since.
+                    app.messages.looked_through.fetch_min(filed.message_id.0 - 1, Ordering::Relaxed);
+                }
+                spent.push(Spent { user: filed.user_id, message: filed.message_id, is_old });
+            }
             if page.len() == room {
                 return Ok((spent, Some(inbox.user_id)));
             }

@@ -64,9 +64,9 @@ impl State {
         }
     }
 
-    /// Messages that wait to be committed, confirmations that wait to be written.
-    pub fn waiting(&self) -> (usize, usize) {
-        (self.committer.waiting(), self.receipts.waiting())
+    /// Messages that wait to be committed, confirmations that wait to be written, messages that are not filed.
+    pub fn waiting(&self) -> (usize, usize, usize) {
+        (self.committer.waiting(), self.receipts.waiting(), self.backlog.unfiled())
     }
 
     /// How full the caches are.

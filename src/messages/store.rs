@@ -1,4 +1,5 @@
-//! Statements on `messages`, `backlog`, `inboxes`, `early_receipts` and `contacts`, and on what of `subscriptions` says what is due.
+//! Statements on `messages`, `backlog` and its progress, `inboxes`, `early_receipts` and `contacts`, and on what of
+//! `subscriptions` says what is due.
 
 use super::model::{Address, Aging, Audience, Due, Filed, Holder, Inbox, NewMessage, Progress, Received, Sent, Stay};
 use crate::db::sql::{ROWS_MAX, Sql};
@@ -73,9 +74,11 @@ pub async fn insert_backlog(conn: &mut Conn<'_>, after: MessageId, up_to: Messag
     Ok(())
 }
 
-pub async fn update_filed(conn: &mut Conn<'_>, up_to: MessageId) -> Result<()> {
-    execute!(conn, "UPDATE backlog_progress SET filed_id = ? WHERE id = 1", up_to)?;
-    Ok(())
+/// Moves the progress of filing on, if it is as expected. Returns whether it was.
+pub async fn update_filed(conn: &mut Conn<'_>, expected: MessageId, up_to: MessageId) -> Result<bool> {
+    let done =
+        execute!(conn, "UPDATE backlog_progress SET filed_id = ? WHERE id = 1 AND filed_id = ?", up_to, expected)?;
+    Ok(done.rows == 1)
 }
 
 pub async fn find_inbox_cursor(conn: &mut Conn<'_>, user: UserId) -> Result<MessageId> {
@@ -286,17 +289,17 @@ pub async fn list_filed(conn: &mut Conn<'_>, user: UserId, up_to: MessageId, lim
     )
 }
 
-/// Takes up to [`ROWS_MAX`] messages out of a person's backlog. Returns how many there were.
-pub async fn delete_backlog(conn: &mut Conn<'_>, user: UserId, messages: &[MessageId]) -> Result<u64> {
+/// Takes up to [`ROWS_MAX`] messages out of a person's backlog.
+pub async fn delete_backlog(conn: &mut Conn<'_>, user: UserId, messages: &[MessageId]) -> Result<()> {
     let sql = Sql::rows("DELETE FROM backlog WHERE user_id = ? AND message_id IN (", "?", messages.len(), ")");
-    let done = execute_with!(conn, sql.clone(), q => {
+    execute_with!(conn, sql.clone(), q => {
         q = q.bind(user);
         for id in messages {
             q = q.bind(*id);
         }
         q
     })?;
-    Ok(done.rows)
+    Ok(())
 }
 
 /// Groups from one on, each with its oldest message (index `messages_group`).

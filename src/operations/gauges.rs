@@ -84,9 +84,9 @@ impl Gauges {
     /// Looks at everything.
     pub fn look(&self, app: &App) {
         self.look_at_connections(app);
-        let (commit, receipts) = app.messages.waiting();
+        let (commit, receipts, filing) = app.messages.waiting();
         let runtime = tokio::runtime::Handle::current().metrics().global_queue_depth();
-        for (queue, length) in [("commit", commit), ("receipts", receipts), ("runtime", runtime)] {
+        for (queue, length) in [("commit", commit), ("receipts", receipts), ("filing", filing), ("runtime", runtime)] {
             self.queues.with_label_values(&[queue]).set(length as u64);
         }
         for pool in app.db.pools() {

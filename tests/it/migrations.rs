@@ -6,7 +6,8 @@ use sqlx::{query, query_as, raw_sql};
 
 use crate::support::database;
 
-async fn run(db: &Db, statement: &'static str) {
+/// Runs what cannot be prepared, or need not be.
+pub async fn run(db: &Db, statement: &'static str) {
     match db.write_one().await.unwrap().conn() {
         Conn::MySql(c) => {
             raw_sql(statement).execute(c.start()).await.map(drop).unwrap();

@@ -110,18 +110,6 @@ impl TestServer {
         rows
     }
 
-    /// Runs what cannot be prepared.
-    pub async fn script(&self, statement: &'static str) {
-        let mut lent = self.app.db.write_one().await.unwrap();
-        match lent.conn() {
-            Conn::MySql(c) => {
-                sqlx::raw_sql(statement).execute(c.start()).await.map(drop).unwrap();
-                c.ended();
-            }
-            Conn::Sqlite(c) => sqlx::raw_sql(statement).execute(c).await.map(drop).unwrap(),
-        }
-    }
-
     /// Changes rows of people and friends by [`Self::sql`], and moves the clock so far that the change is seen.
     pub async fn alter(&self, statement: &'static str, ids: &[i64]) {
         let ids: Vec<Value> = ids.iter().map(|id| Value::from(*id)).collect();
