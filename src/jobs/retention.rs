@@ -81,9 +81,6 @@ pub async fn sweep(app: &App, swept: &mut Swept) -> Result<()> {
     let days = app.config.retention.messages_days;
     let old = if days > 0 { Some(paced(messages::find_old(app, now_ms - days * DAY_MS)).await?) } else { None };
     let mut count = (&counts.messages, &mut swept.messages);
-    let find = |user| messages::find_spent(app, old, user);
-    let delete = |spent| messages::delete_spent(app, spent);
-    walk(UserId::default(), find, delete, &mut count).await?;
     if let Some(old) = old {
         let find = |place| messages::find_received(app, old, place);
         let delete = |ids| messages::delete_messages(app, ids);
@@ -91,6 +88,9 @@ pub async fn sweep(app: &App, swept: &mut Swept) -> Result<()> {
         let find = |place| messages::find_undue(app, old, place);
         walk((GroupId::default(), 0), find, delete, &mut count).await?;
     }
+    let find = |user| messages::find_spent(app, old, user);
+    let delete = |spent| messages::delete_spent(app, spent);
+    walk(UserId::default(), find, delete, &mut count).await?;
     let find = |place| messages::find_void_marks(app, place);
     let delete = |marks| messages::delete_marks(app, marks);
     let first = (UserId::default(), MessageId::default());

@@ -16,6 +16,8 @@ use crate::ids::{GroupId, MessageId, UserId};
 
 /// Messages looked at in one step.
 const MESSAGES_MAX: usize = 512;
+/// Inboxes looked at in one step.
+const INBOXES_MAX: usize = 512;
 /// Groups looked at in one step.
 const GROUPS_MAX: usize = 16;
 /// Stays that are read to judge a group's oldest messages. If that many are behind them, they are all taken to be needed.
@@ -99,7 +101,7 @@ pub struct Spent {
 pub async fn find_spent(app: &App, old: Option<Old>, user: UserId) -> Result<(Vec<Spent>, Option<UserId>)> {
     let mut reader = app.db.read().await?;
     let conn = &mut reader.conn();
-    let inboxes = store::list_inboxes(conn, user, ROWS_MAX).await?;
+    let inboxes = store::list_inboxes(conn, user, INBOXES_MAX).await?;
     let is_old = |filed: &Filed| {
         old.is_some_and(|old| {
             filed.message_id <= old.last && filed.created_at.is_some_and(|sent_at| sent_at < old.before_ms)
@@ -112,7 +114,7 @@ pub async fn find_spent(app: &App, old: Option<Old>, user: UserId) -> Result<(Ve
             let page = store::list_filed(conn, inbox.user_id, inbox.delivered_id, room).await?;
             for filed in &page {
                 let is_old = is_old(filed);
-                if !is_old {
+                if !is_old && filed.created_at.is_some() {
                     // Nothing leads to it but the walk, which may have passed it if the clock was set back since.
                     app.messages.looked_through.fetch_min(filed.message_id.0 - 1, Ordering::Relaxed);
                 }

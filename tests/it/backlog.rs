@@ -34,14 +34,14 @@ async fn unfiled(server: &TestServer) -> i64 {
 }
 
 /// A server whose store no other test writes to.
-async fn server() -> TestServer {
-    let url = database::fresh("qingniao_backlog_").await.unwrap_or_default();
+async fn server(name: &str) -> TestServer {
+    let url = database::fresh(&format!("qingniao_backlog_{name}_")).await.unwrap_or_default();
     TestServer::with(|config| config.database_url = url).await
 }
 
 #[tokio::test]
 async fn only_what_was_not_confirmed_soon_is_filed() {
-    let server = server().await;
+    let server = server("soon").await;
     let ((alice, bob), carol) = (server.friends("alice", "bob").await, server.user("carol").await);
     carol.take_from_all().await;
     let mut socket = bob.listen().await;
@@ -59,7 +59,7 @@ async fn only_what_was_not_confirmed_soon_is_filed() {
 
 #[tokio::test]
 async fn what_a_crash_has_left_unfiled_is_found() {
-    let server = server().await;
+    let server = server("crash").await;
     let ((alice, bob), carol) = (server.friends("alice", "bob").await, server.user("carol").await);
     carol.take_from_all().await;
     // More than a drain looks through, and more than one transaction files.
@@ -83,7 +83,7 @@ async fn what_a_crash_has_left_unfiled_is_found() {
 
 #[tokio::test]
 async fn a_store_in_which_nothing_can_be_filed_gives_what_is_pending_all_the_same() {
-    let server = server().await;
+    let server = server("full").await;
     let (alice, bob) = server.friends("alice", "bob").await;
     let trigger = match server.app.db.engine() {
         Engine::MySql => {
@@ -110,7 +110,7 @@ async fn a_store_in_which_nothing_can_be_filed_gives_what_is_pending_all_the_sam
 /// A drain that gives up, a stop, a store that is slow: filing is dropped in the middle, and its commit may come all the same.
 #[tokio::test]
 async fn a_filing_that_was_dropped_half_way_does_not_bar_the_next() {
-    let server = server().await;
+    let server = server("dropped").await;
     let (alice, bob) = server.friends("alice", "bob").await;
     for round in 0..60 {
         say_all(&alice, &bob, round * 5..round * 5 + 5).await;
