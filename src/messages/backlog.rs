@@ -67,7 +67,9 @@ pub async fn run(app: Arc<App>) {
     let backlog = &app.messages.backlog;
     let mut ripe = None;
     loop {
-        let rest = match step(&app, ripe).await {
+        // What a stop drops half-way is filed after the next start.
+        let Some(done) = app.stop.run_until_cancelled(Box::pin(step(&app, ripe))).await else { return };
+        let rest = match done {
             Ok(progress) => {
                 ripe = Some(progress.newest_id);
                 if progress.filed_id < progress.newest_id {

@@ -6,20 +6,9 @@ use qingniao::db::{Db, Engine};
 use qingniao::ids::MessageId;
 use qingniao::messages::{backlog, receipts};
 
+use crate::delivery::{expect_all, say_all};
 use crate::migrations::run;
-use crate::support::{Person, Socket, TestServer, database, eventually};
-
-async fn say_all(from: &Person, to: &Person, texts: std::ops::Range<usize>) {
-    for text in texts {
-        from.say(to, &text.to_string()).await.ok();
-    }
-}
-
-async fn expect_all(socket: &mut Socket, texts: std::ops::Range<usize>) {
-    for text in texts {
-        assert_eq!(socket.next_text().await, text.to_string());
-    }
-}
+use crate::support::{Person, TestServer, database, eventually};
 
 /// How many messages are filed for somebody.
 async fn filed(server: &TestServer, person: &Person) -> usize {

@@ -15,13 +15,15 @@ async fn ask(person: &Person) {
     assert_eq!(person.post("chatGetmessageOffLine", json!({})).await.ok(), "ok");
 }
 
-async fn say_all(from: &Person, to: &Person, texts: std::ops::Range<usize>) {
+/// Says the numbers one after the other.
+pub async fn say_all(from: &Person, to: &Person, texts: std::ops::Range<usize>) {
     for text in texts {
         from.say(to, &text.to_string()).await.ok();
     }
 }
 
-async fn expect_all(socket: &mut Socket, texts: std::ops::Range<usize>) {
+/// Takes the same numbers, in order.
+pub async fn expect_all(socket: &mut Socket, texts: std::ops::Range<usize>) {
     for text in texts {
         assert_eq!(socket.next_text().await, text.to_string());
     }
