@@ -67,9 +67,7 @@ pub async fn run(app: Arc<App>) {
     let backlog = &app.messages.backlog;
     let mut ripe = None;
     loop {
-        // What a stop drops half-way is filed after the next start.
-        let Some(done) = app.stop.run_until_cancelled(Box::pin(step(&app, ripe))).await else { return };
-        let rest = match done {
+        let rest = match Box::pin(step(&app, ripe)).await {
             Ok(progress) => {
                 ripe = Some(progress.newest_id);
                 if progress.filed_id < progress.newest_id {
@@ -121,11 +119,13 @@ pub async fn catch_up(app: &App) {
     }
 }
 
-/// Files everything up to a committed message.
+/// Files everything up to a committed message, or until the server stops: what is left then is filed after the next start. The
+/// transaction at hand is ended, not dropped, so that the store can be closed in good order.
 pub async fn file_up_to(app: &App, last: MessageId) -> Result<()> {
     let _filing = app.messages.backlog.filing.lock().await;
     while let filed = in_time(learn(app)).await?.filed_id
         && filed < last
+        && !app.stop.is_cancelled()
     {
         in_time(file(app, filed, last.min(MessageId(filed.0 + FILED_MAX)))).await?;
     }
