@@ -223,6 +223,11 @@ impl Hub {
         self.start(drain);
     }
 
+    /// Whether the drain's socket still has its place, and waits for no other drain.
+    pub fn is_wanted(&self, drain: &Drain) -> bool {
+        self.mailbox_of(drain).is_some()
+    }
+
     /// Whether messages are still on their way to the drain's user by another socket: they may not be overtaken.
     /// The other sockets are asked to prove that they live, and to be dropped if they do not (see `gateway`).
     pub fn held_elsewhere(&self, drain: &Drain) -> Result<bool, Over> {

@@ -1,9 +1,12 @@
 //! Pushing what is pending: pages from the store to one socket, in order, at the pace of its reader.
 
+use std::collections::VecDeque;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::warn;
 
 use super::agenda::Agenda;
@@ -26,15 +29,29 @@ const READERS_MAX: usize = 16;
 const HELD_POLL: Duration = Duration::from_millis(20);
 /// Rest after the store failed.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long a new socket's client has to ask before a probe does. Nearly all ask at once; a probe would read the same as their
+/// drain.
+const PROBE_AFTER: Duration = Duration::from_secs(1);
 
 /// Runs the drains that the hub starts, until the server stops.
 pub async fn run(app: Arc<App>) {
     let readers = Arc::new(Semaphore::new(READERS_MAX));
+    let mut probes = VecDeque::new();
     loop {
         let drain = tokio::select! {
-            drain = app.hub.next_drain() => drain,
+            drain = app.hub.next_drain() => {
+                if !drain.asked {
+                    probes.push_back((Instant::now() + PROBE_AFTER, drain));
+                    continue;
+                }
+                drain
+            }
+            probe = next_probe(&mut probes) => probe,
             () = app.stop.cancelled() => return,
         };
+        if !app.hub.is_wanted(&drain) {
+            continue;
+        }
         let counts = &app.metrics.drains;
         let kind = if drain.asked { &counts.asked } else { &counts.probe };
         kind.inc();
@@ -47,6 +64,13 @@ pub async fn run(app: Arc<App>) {
             }
         });
     }
+}
+
+/// The oldest of the probes, when its time has come.
+async fn next_probe(probes: &mut VecDeque<(Instant, Drain)>) -> Drain {
+    let Some((due, _)) = probes.front() else { return pending().await };
+    sleep_until(*due).await;
+    probes.pop_front().expect("nobody else takes probes out").1
 }
 
 /// Repeats a drain that the store interrupted: what has been pushed is on its way and is not pushed again.
@@ -65,7 +89,7 @@ async fn retrying(app: &App, drain: &Drain, readers: &Semaphore) {
                 warn!(%cause, user.id = %drain.user, "pending messages could not be read; trying again");
             }
         }
-        tokio::time::sleep(RETRY).await;
+        sleep(RETRY).await;
         if app.hub.held_elsewhere(drain).is_err() {
             return;
         }
@@ -88,7 +112,7 @@ async fn run_drain(app: &App, drain: &Drain, readers: &Semaphore, position: &mut
     loop {
         match app.hub.held_elsewhere(drain) {
             Ok(false) => break,
-            Ok(true) => tokio::time::sleep(HELD_POLL).await,
+            Ok(true) => sleep(HELD_POLL).await,
             Err(_) => return Ok(()),
         }
     }
