@@ -16,6 +16,7 @@ use super::model::Progress;
 use super::store;
 use crate::app::App;
 use crate::db::in_time;
+use crate::db::sql::ROWS_MAX;
 use crate::error::Result;
 use crate::ids::MessageId;
 
@@ -134,9 +135,13 @@ pub async fn file_up_to(app: &App, last: MessageId) -> Result<()> {
 
 /// Files what is between the two, unless somebody whose commit was not waited for has done so.
 async fn file(app: &App, filed: MessageId, up_to: MessageId) -> Result<()> {
+    // Read beside the writer: what a cursor passes meanwhile is filed for nothing, and what it has passed stays so.
+    let rows = store::list_unreceived(&mut app.db.read().await?.conn(), filed, up_to).await?;
     let mut tx = app.db.begin().await?;
     if store::update_filed(&mut tx.conn(), filed, up_to).await? {
-        store::insert_backlog(&mut tx.conn(), filed, up_to).await?;
+        for rows in rows.chunks(ROWS_MAX) {
+            store::insert_backlog(&mut tx.conn(), rows).await?;
+        }
         tx.commit().await?;
     }
     Ok(())

@@ -61,16 +61,31 @@ pub async fn find_progress(conn: &mut Conn<'_>) -> Result<Progress> {
     )
 }
 
-/// Files the direct messages between two ids that no cursor has passed.
-pub async fn insert_backlog(conn: &mut Conn<'_>, after: MessageId, up_to: MessageId) -> Result<()> {
-    execute!(
+/// Direct messages between two ids that no cursor has passed, with their recipients. At most as many as there are ids.
+pub async fn list_unreceived(
+    conn: &mut Conn<'_>,
+    after: MessageId,
+    up_to: MessageId,
+) -> Result<Vec<(UserId, MessageId)>> {
+    fetch_all!(
         conn,
-        "INSERT INTO backlog (user_id, message_id) \
-         SELECT m.recipient_id, m.id FROM messages m LEFT JOIN inboxes i ON i.user_id = m.recipient_id \
+        (UserId, MessageId),
+        "SELECT m.recipient_id, m.id FROM messages m LEFT JOIN inboxes i ON i.user_id = m.recipient_id \
          WHERE m.id > ? AND m.id <= ? AND m.recipient_id IS NOT NULL AND m.id > COALESCE(i.delivered_id, 0)",
         after,
         up_to
-    )?;
+    )
+}
+
+/// Files up to [`ROWS_MAX`] messages.
+pub async fn insert_backlog(conn: &mut Conn<'_>, rows: &[(UserId, MessageId)]) -> Result<()> {
+    let sql = Sql::rows("INSERT INTO backlog (user_id, message_id) VALUES ", "(?,?)", rows.len(), "");
+    execute_with!(conn, sql.clone(), q => {
+        for (user, id) in rows {
+            q = q.bind(*user).bind(*id);
+        }
+        q
+    })?;
     Ok(())
 }
 
