@@ -173,8 +173,13 @@ mod tests {
             memory.blocks(8);
             first
         };
-        let both = tokio::join!(threads.run(|| Ok(()), used), threads.run(|| Ok(()), used));
-        assert_eq!((both.0.unwrap(), both.1.unwrap()), (true, false));
+        let (queued, wait) = std::sync::mpsc::channel();
+        let held = move |memory: &mut Memory| {
+            wait.recv().unwrap();
+            used(memory)
+        };
+        let all = tokio::join!(threads.run(|| Ok(()), held), threads.run(|| Ok(()), used), async { queued.send(()) });
+        assert_eq!((all.0.unwrap(), all.1.unwrap(), all.2), (true, false, Ok(())));
         for _ in 0..1000 {
             if threads.slots.available_permits() == 1 && threads.spare().is_empty() {
                 return;
