@@ -143,12 +143,12 @@ async fn phone(phone: Person, mut rng: StdRng, over: Arc<AtomicBool>) -> Vec<Tra
 
 async fn ask(phone: &Person, lines: &mut [Line]) {
     phone.post("chatGetmessageOffLine", json!({})).await.ok();
-    // What comes now may still have been on its way before the call.
-    tokio::time::sleep(Duration::from_millis(30)).await;
+    // What comes now may still have been on its way before the call, and what a stalled network holds comes at any time.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     for line in lines {
         line.read(Duration::ZERO).await;
         if line.track.before_asking == 0 {
-            line.track.before_asking = line.track.texts.len();
+            line.track.before_asking = if line.stalled { usize::MAX } else { line.track.texts.len() };
         }
     }
 }
