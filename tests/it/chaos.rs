@@ -144,7 +144,7 @@ async fn phone(phone: Person, mut rng: StdRng, over: Arc<AtomicBool>) -> Vec<Tra
 async fn ask(phone: &Person, lines: &mut [Line]) {
     phone.post("chatGetmessageOffLine", json!({})).await.ok();
     // What comes now may still have been on its way before the call, and what a stalled network holds comes at any time.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
     for line in lines {
         line.read(Duration::ZERO).await;
         if line.track.before_asking == 0 {
