@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::history::{Answer, Call, Change, Chat, History, Kind, Message, Moment, Number, Receipt, Shown, Who};
+use super::history::{Answer, Call, Change, Chat, History, Item, Kind, Message, Moment, Number, Receipt, Shown, Who};
 
 /// A healthy server has confirmed, and recorded, what was received this long ago.
 const CONFIRMED_AFTER: Duration = Duration::from_millis(1500);
@@ -40,7 +40,7 @@ enum Due {
 }
 
 /// What is due to people in the present round, as person, message, and whether it is the notice of its revocation.
-pub fn due(history: &History) -> Vec<(Who, Number, bool)> {
+pub fn due(history: &History) -> Vec<Item> {
     let stays = Stays::of(history);
     let everybody = 0..history.people.len();
     let mut due = Vec::new();
@@ -58,9 +58,8 @@ pub fn due(history: &History) -> Vec<(Who, Number, bool)> {
 }
 
 /// What of `due` has not come yet.
-pub fn missing(history: &History, due: &[(Who, Number, bool)]) -> Vec<(Who, Number, bool)> {
-    let received = |receipt: &Receipt| (receipt.who, receipt.message, receipt.kind == Kind::Revoked);
-    let came: HashSet<_> = history.receipts[history.first_receipt..].iter().map(received).collect();
+pub fn missing(history: &History, due: &[Item]) -> Vec<Item> {
+    let came: HashSet<_> = history.receipts[history.first_receipt..].iter().map(Receipt::item).collect();
     due.iter().filter(|one| !came.contains(one)).copied().collect()
 }
 
@@ -163,10 +162,9 @@ fn firsts(history: &History) -> Vec<&Receipt> {
 }
 
 fn check_doubled(history: &History, verdict: &mut Verdict) {
-    let mut earlier: HashMap<(Who, Number, bool), Vec<&Receipt>> = HashMap::new();
+    let mut earlier: HashMap<Item, Vec<&Receipt>> = HashMap::new();
     for (place, receipt) in history.receipts.iter().enumerate() {
-        let key = (receipt.who, receipt.message, receipt.kind == Kind::Revoked);
-        let before = earlier.entry(key).or_default();
+        let before = earlier.entry(receipt.item()).or_default();
         if place >= history.first_receipt {
             let again = !before.is_empty();
             verdict.doubled += usize::from(again);
@@ -183,7 +181,7 @@ fn check_doubled(history: &History, verdict: &mut Verdict) {
                 );
                 verdict.wrongs.push(wrong);
             }
-            if history.had.contains(&(receipt.who, receipt.message)) {
+            if history.had.contains(&receipt.item()) {
                 verdict.wrongs.push(format!("doubled: p{} got m{} rounds ago", receipt.who, receipt.message));
             }
         }

@@ -112,9 +112,8 @@ impl Fault {
     /// How soon after its end the server must acknowledge again.
     pub const fn recovery_max(self) -> Duration {
         match self {
-            // There is no end to wait for: whoever waits gives up after ten seconds. Rows that a lost transaction has locked stay
-            // so until the store hears of its end; who needs them waits five seconds more, perhaps twice before others come.
-            Self::DbBlackhole => Duration::from_secs(23),
+            // There is no end to wait for: whoever waits gives up after ten seconds.
+            Self::DbBlackhole => Duration::from_secs(13),
             _ => super::check::RECOVERY_MAX,
         }
     }

@@ -126,6 +126,15 @@ pub struct Receipt {
     pub at: Moment,
 }
 
+/// Somebody, and of a message either the message, or (true) that it was revoked.
+pub type Item = (Who, Number, bool);
+
+impl Receipt {
+    pub fn item(&self) -> Item {
+        (self.who, self.message, self.kind == Kind::Revoked)
+    }
+}
+
 /// A fault, from its beginning until nothing stands in the way any more.
 #[derive(Clone, Debug)]
 pub struct Trouble {
@@ -157,7 +166,7 @@ pub struct History {
     pub first: Number,
     pub first_receipt: usize,
     /// What people had before the receipts that are kept.
-    pub had: HashSet<(Who, Number)>,
+    pub had: HashSet<Item>,
 }
 
 impl History {
@@ -165,7 +174,7 @@ impl History {
     pub fn next_round(&mut self) {
         self.round += 1;
         for receipt in self.receipts.drain(..self.first_receipt) {
-            self.had.insert((receipt.who, receipt.message));
+            self.had.insert(receipt.item());
         }
         self.first = self.messages.len();
         self.first_receipt = self.receipts.len();

@@ -1,9 +1,10 @@
-//! Work on the store that is dropped half-way harms nothing that follows it on the same connection.
+//! Work on the store that is dropped half-way, or whose client is gone without a word, harms nothing that follows it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use qingniao::config::Config;
 use qingniao::db::{Conn, Db};
+use qingniao::error::{AppError, Result};
 use sqlx::query;
 
 use crate::support::database;
@@ -52,4 +53,38 @@ async fn what_follows_a_transaction_that_was_dropped_as_it_began_is_durable() {
         // From elsewhere: the connection itself would show what the next transaction on it commits by accident.
         assert_eq!(count(&other).await, i64::from(polls), "durable when its statement had ended");
     }
+}
+
+/// A transaction that has locked a row and says no more: its server is gone, or the network between.
+#[tokio::test]
+async fn rows_that_a_silent_transaction_has_locked_are_freed() {
+    let Some(url) = database::mysql_url().await else { return };
+    let mut config = Config::defaults();
+    config.database_url = url;
+    let (gone, db) = (Db::open(&config).await.unwrap(), Db::open(&config).await.unwrap());
+    let user = 4_000_000_000;
+    insert(&db, user).await;
+    let mut silent = gone.begin().await.unwrap();
+    update(silent.conn(), user).await.unwrap();
+    let mut version = db.read().await.unwrap();
+    let Conn::MySql(c) = version.conn() else { unreachable!("the URL is MySQL's") };
+    let version: String = sqlx::query_scalar("SELECT VERSION()").fetch_one(c.start()).await.unwrap();
+    // MySQL has no bound for transactions, but one for whatever is silent.
+    let patience = Duration::from_secs(if version.contains("MariaDB") { 5 } else { 40 });
+    let began = Instant::now();
+    while let Err(locked) = update(db.write_one().await.unwrap().conn(), user).await {
+        assert!(began.elapsed() < patience, "{locked:?}");
+    }
+    assert!(matches!(update(silent.conn(), user).await, Err(AppError::Busy(Some(_)))), "answered 503");
+    drop(silent);
+    update(gone.begin().await.unwrap().conn(), user).await.unwrap();
+}
+
+async fn update(conn: Conn<'_>, user: u32) -> Result<()> {
+    const SQL: &str = "UPDATE inboxes SET delivered_id = delivered_id + 1 WHERE user_id = ?";
+    let Conn::MySql(c) = conn else { unreachable!("the URL is MySQL's") };
+    let done = query(SQL).bind(user).execute(c.start()).await;
+    c.ended();
+    done?;
+    Ok(())
 }
