@@ -32,7 +32,7 @@ impl Passwords {
         let parallel = if config.parallel_max == 0 { cores } else { config.parallel_max };
         Ok(Self {
             params: Params::new(config.memory_kib, config.iterations, 1, None).map_err(AppError::internal)?,
-            threads: Threads::new(parallel),
+            threads: Threads::new(parallel)?,
         })
     }
 
