@@ -21,23 +21,23 @@ macro_rules! id {
 }
 
 id!(
-    /// Row of `users`: a registered user or a visitor.
+    /// A registered user or a visitor.
     UserId
 );
 id!(
-    /// Row of `friends`: one side of a friendship (what `group/create` calls `userIds`).
+    /// One side of a friendship (what `group/create` calls `userIds`).
     FriendshipId
 );
 id!(
-    /// Row of `friend_applications`.
+    /// A friend application.
     ApplicationId
 );
 id!(
-    /// Row of `chat_groups`.
+    /// A group.
     GroupId
 );
 id!(
-    /// Row of `group_members`.
+    /// A person's place in a group.
     MemberId
 );
 id!(
@@ -49,7 +49,7 @@ id!(
     MessageId
 );
 id!(
-    /// Row of `answers`.
+    /// A prepared answer.
     AnswerId
 );
 

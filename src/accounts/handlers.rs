@@ -49,15 +49,23 @@ impl Draft for PublicId {
     }
 }
 
+/// A person as everybody sees it.
 #[derive(Serialize, ToSchema)]
 pub(super) struct UserInfo {
     id: UserId,
+    /// Public id.
     uuid: String,
+    /// Unique name.
     username: String,
+    /// Chosen name, or "".
     nickname: String,
+    /// URL of the picture, or a path on this server.
     avatar: String,
+    /// `user` or `visitor`.
     role: String,
+    /// Settings as JSON text, or "".
     userset: String,
+    /// More about the person, or null.
     userinfo: Option<Profile>,
 }
 

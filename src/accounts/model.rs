@@ -123,38 +123,57 @@ pub struct AccountRow {
     pub updated_at: i64,
 }
 
-/// The `data` of a login or registration: the row without its password, and the token (contract: people §3).
+/// The `data` of a login or registration: the account without its password, and the token.
+// contract: people §3
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Account {
+    /// `YYYY-MM-DD HH:mm:ss` in UTC+8.
     create_time: String,
     id: UserId,
+    /// Public id.
     uuid: String,
+    /// Unique name.
     username: String,
+    /// Chosen name, or "".
     nickname: String,
+    /// URL of the picture, or a path on this server.
     avatar: String,
+    /// The device that a guest was made for, or "".
     devicefingeruuid: String,
+    /// What the device said of itself at registration; so the next three.
     uniplatform: String,
     devicemodel: String,
     deviceos: String,
     devicebrand: String,
+    /// Settings as JSON text, or "".
     userset: String,
+    /// Who may become my friend: 0 anybody at once, 1 whom I accept.
     invite_confirm: i64,
+    /// Of imported accounts only; so `email`, the `openid`s and `is_…_verified`.
     mobile: Option<String>,
     email: Option<String>,
+    /// 1 enabled, 0 disabled, 2 locked.
     status: i64,
+    /// ISO-8601 in UTC.
     last_login: Option<String>,
     last_login_ip: Option<String>,
+    /// ISO-8601 in UTC.
     register_time: String,
     register_ip: Option<String>,
+    /// Not used.
     is_deleted: i64,
     wechat_openid: Option<String>,
     qq_openid: Option<String>,
     weibo_uid: Option<String>,
+    /// How the token acts: `user` or `visitor`.
     role: Role,
     is_email_verified: i64,
     is_mobile_verified: i64,
+    /// Always 50 unless imported.
     order: i64,
+    /// ISO-8601 in UTC.
     update_time: String,
+    /// For the header `token`, and for `/ws?token=`.
     token: String,
 }
 
@@ -203,7 +222,7 @@ pub struct Profile {
     pub id: i64,
     /// `male`, `female` or `unknown`.
     pub gender: String,
-    /// ISO-8601 on the wire, epoch milliseconds in the store.
+    /// ISO-8601 in UTC.
     #[serde(serialize_with = "iso_or_null")]
     #[serde(rename = "birthday")]
     #[schema(value_type = Option<String>)]

@@ -109,20 +109,29 @@ fn kind(fields: &Fields) -> Result<Option<String>> {
     fields.text("type").map(|_| fields.string("type", "类型", 1, KIND_MAX)).transpose()
 }
 
+/// A prepared answer.
 #[derive(Serialize, ToSchema)]
 #[schema(as = PreparedAnswer)]
 pub(super) struct EntryRow {
     id: AnswerId,
+    /// What a message must say to get the answer.
     ask: String,
+    /// What is answered.
     answer: String,
+    /// As its author named it.
     #[serde(rename = "type")]
     kind: String,
+    /// Its author.
     #[serde(rename = "create_userId")]
     create_user_id: UserId,
+    /// In milliseconds since 1970.
     create_time: i64,
+    /// In milliseconds since 1970.
     update_time: i64,
+    /// How many like it.
     #[serde(rename = "likeCount")]
     like_count: i64,
+    /// Whether the asker does.
     liked: bool,
 }
 

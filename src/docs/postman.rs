@@ -10,8 +10,9 @@ use crate::http::describe::{Body, Caller, JSON, Route};
 
 const FORMAT: &str = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json";
 const ABOUT: &str = "\
-Set the variables `baseUrl` and `token` (a login's reply has one). Signed requests sign themselves before they are sent, with \
-the variables `salt` and `deviceId`. The first folder runs as a story: every step sets what the next one needs.";
+Set the variable `baseUrl`. Whoever registers or logs in here is who makes the other requests: the reply's token becomes the variable \
+`token`. Ids in paths and bodies are examples. Signed requests sign themselves before they are sent, with the variables `salt` and \
+`deviceId`. The first folder runs as a story: every step sets what the next one needs.";
 
 /// Signs a request as clients do (contract: people §2).
 const SIGN: &str = "\
@@ -22,6 +23,11 @@ const timestamp = String(Date.now());
 const signed = 'deviceId=' + variables.get('deviceId') + '&salt=' + variables.get('salt') + '&timestamp=' + timestamp;
 variables.set('timestamp', timestamp);
 variables.set('sign', crypto.SHA256(signed + 'APP_SECRET').toString());";
+
+/// Keeps the token of a reply for the other requests.
+const KEEP: &str = "\
+const reply = pm.response.json();
+if (reply.data && reply.data.token) { pm.collectionVariables.set('token', reply.data.token); }";
 
 /// The collection as JSON.
 pub fn collection() -> Value {
@@ -59,6 +65,9 @@ fn item(route: &Route) -> Value {
     let mut item = request(route, &call);
     item["request"]["description"] = route.notes.join("\n\n").into();
     if let Some(reply) = &example.reply {
+        if reply["data"]["token"].is_string() {
+            add(&mut item, "test", KEEP);
+        }
         let shown = serde_json::to_string_pretty(reply).unwrap_or_default();
         let header = json!([{ "key": "Content-Type", "value": "application/json; charset=utf-8" }]);
         item["response"] = json!([{
@@ -132,15 +141,18 @@ pub fn request(route: &Route, call: &Call<'_>) -> Value {
     };
     let mut item = json!({ "name": call.name, "request": request });
     if signed {
-        item["event"] = json!([event("prerequest", SIGN)]);
+        add(&mut item, "prerequest", SIGN);
     }
     item
 }
 
-/// A script of an item.
-pub fn event(listen: &str, script: &str) -> Value {
+/// Adds a script to an item.
+pub fn add(item: &mut Value, listen: &str, script: &str) {
     let lines: Vec<&str> = script.lines().collect();
-    json!({ "listen": listen, "script": { "type": "text/javascript", "exec": lines } })
+    let event = json!({ "listen": listen, "script": { "type": "text/javascript", "exec": lines } });
+    let events = item["event"].take();
+    let before = events.as_array().into_iter().flatten().cloned();
+    item["event"] = before.chain([event]).collect();
 }
 
 fn url(route: &Route, call: &Call<'_>) -> Value {

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::postman::{Call, event, raw, request};
+use super::postman::{Call, add, raw, request};
 use super::sections;
 use crate::http::describe::Route;
 
@@ -76,9 +76,7 @@ impl Step {
         let (path, query) = (self.path.as_object().cloned().unwrap_or_default(), Map::new());
         let call = Call { name: self.name, path: &path, query: &query, body: self.body, token: self.by };
         let mut item = request(route, &call);
-        let mut events = item["event"].as_array().cloned().unwrap_or_default();
-        events.push(event("test", &self.check));
-        item["event"] = events.into();
+        add(&mut item, "test", &self.check);
         item
     }
 }

@@ -27,13 +27,19 @@ impl Draft for Keyword {
     }
 }
 
+/// Somebody whom a search has found.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FoundUser {
     id: UserId,
+    /// Unique name.
     username: String,
+    /// URL of the picture, or a path on this server.
     avatar: String,
+    /// `user` or `visitor`.
     role: String,
+    /// Public id.
     uuid: String,
+    /// Chosen name, or "".
     nickname: String,
 }
 
@@ -67,9 +73,12 @@ impl Draft for Page {
     }
 }
 
+/// A page of the friend list.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FriendList<'a> {
+    /// How many friends there are in all.
     count: usize,
+    /// This page of them.
     rows: Rows<'a>,
 }
 
@@ -87,23 +96,35 @@ pub(super) enum Rows<'a> {
     },
 }
 
+/// Friends whose names begin with one letter.
 #[derive(Serialize, ToSchema)]
 #[schema(as = FriendSection)]
 pub(super) struct ListSection<'a> {
+    /// The letter, or `#`.
     title: char,
+    /// In the order of their names.
     list: Vec<ListItem<'a>>,
 }
 
+/// A friend in the list.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ListedFriend)]
 pub(super) struct ListItem<'a> {
+    /// Of the friendship: what `group/create` calls `userIds`.
     id: FriendshipId,
+    /// My remark, or "".
     beizhu: &'a str,
+    /// Unique name.
     username: &'a str,
+    /// URL of the picture, or a path on this server.
     avatar: &'a str,
+    /// The friend's own name, or "".
     friend_nickname: &'a str,
+    /// Who it is.
     friend_id: UserId,
+    /// What to show: the remark, else the nickname, else the username.
     name: &'a str,
+    /// Public id.
     uuid: &'a str,
 }
 
@@ -170,23 +191,35 @@ impl Draft for PalId {
     }
 }
 
+/// A friend, with more about the person.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FriendCard<'a> {
     id: FriendshipId,
+    /// Me.
     user_id: UserId,
+    /// Who it is.
     friend_id: UserId,
+    /// My remark, or "".
     nickname: &'a str,
+    /// The person.
     friendinfo: FriendInfo<'a>,
 }
 
+/// The person behind a friendship.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FriendInfo<'a> {
     id: UserId,
+    /// Unique name.
     username: &'a str,
+    /// URL of the picture, or a path on this server.
     avatar: &'a str,
+    /// Chosen name, or "".
     nickname: &'a str,
+    /// `user` or `visitor`.
     role: &'a str,
+    /// 1 enabled, 0 disabled, 2 locked.
     status: i64,
+    /// More about the person, or null.
     userinfo: Option<Profile>,
 }
 
@@ -264,16 +297,25 @@ async fn change(app: Shared, me: UserId, friend: UserId, change: Change) -> Resu
     Ok(ok("ok"))
 }
 
+/// One side of a friendship: what I have set for a friend.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FriendRow<'a> {
     id: FriendshipId,
+    /// Me.
     user_id: UserId,
+    /// Who it is.
     friend_id: UserId,
+    /// My remark, or "".
     nickname: &'a str,
+    /// 1 if the friend may see my moments, else 0.
     friendlookme: i64,
+    /// 1 if I see the friend's moments, else 0.
     melookfriend: i64,
+    /// 1 if I have starred the friend, else 0.
     ismystarfriend: i64,
+    /// 1 if I have blocked the friend, else 0.
     isblack: i64,
+    /// 1 enabled.
     status: i64,
 }
 
@@ -313,13 +355,19 @@ impl Draft for OfUser {
     }
 }
 
+/// What matters to whoever opens a chat with a person.
 #[derive(Serialize, ToSchema)]
 pub(super) struct UserSettings<'a> {
     id: UserId,
+    /// Settings as JSON text, or "".
     userset: &'a str,
+    /// Who may become a friend: 0 anybody at once, 1 who is accepted.
     invite_confirm: i64,
+    /// Public id.
     uuid: &'a str,
+    /// Whether I am in the person's list.
     isgoodfriend: bool,
+    /// False if the person has blocked me.
     isgoodfriend_status: bool,
 }
 

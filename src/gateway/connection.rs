@@ -251,7 +251,8 @@ impl Connection<'_> {
     }
 }
 
-/// Client frames that mean something; all else is ignored (contract: messaging §2 "Heartbeat").
+/// What a client may send; all else is ignored.
+// contract: messaging §2 "Heartbeat"
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ClientFrame {
     /// `ping` or `pong`.

@@ -48,11 +48,13 @@ impl Draft for Page {
     }
 }
 
+/// A group in the list.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ListedGroup)]
 pub(super) struct Entry<'a> {
     #[serde(flatten)]
     group: Card<'a>,
+    /// The asker's own place.
     group_users: [Place<'a>; 1],
 }
 
@@ -62,7 +64,9 @@ pub(super) struct Entry<'a> {
 pub(super) struct Place<'a> {
     group_id: GroupId,
     user_id: UserId,
+    /// The name in this group, or "".
     nickname: &'a str,
+    /// The picture in this group, or "".
     avatar: &'a str,
 }
 
@@ -95,11 +99,13 @@ impl Draft for Id {
     }
 }
 
+/// A group with its members.
 #[derive(Serialize, ToSchema)]
 #[schema(as = GroupProfile)]
 pub(super) struct Profile<'a> {
     #[serde(flatten)]
     group: Card<'a>,
+    /// Its active members, in the order in which they came.
     group_users: Vec<Seat<'a>>,
 }
 
@@ -107,27 +113,41 @@ pub(super) struct Profile<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = GroupMember)]
 pub(super) struct Seat<'a> {
+    /// When the person came: `YYYY-MM-DD HH:mm:ss` in UTC+8.
     create_time: String,
     id: MemberId,
     group_id: GroupId,
+    /// Who it is.
     user_id: UserId,
+    /// The name in this group, or "".
     nickname: &'a str,
+    /// The picture in this group, or "".
     avatar: &'a str,
+    /// 1: only active members are listed.
     status: i64,
+    /// Always 50.
     order: i64,
+    /// Repeats `group_id`.
     #[serde(rename = "groupId")]
     group_id_again: GroupId,
+    /// The person.
     user: Person<'a>,
 }
 
+/// The person behind a member.
 #[derive(Serialize, ToSchema)]
 #[schema(as = MemberUser)]
 pub(super) struct Person<'a> {
     id: UserId,
+    /// Unique name.
     username: &'a str,
+    /// URL of the picture, or a path on this server.
     avatar: &'a str,
+    /// Chosen name, or "".
     nickname: &'a str,
+    /// Public id.
     uuid: &'a str,
+    /// `user` or `visitor`.
     role: &'a str,
 }
 

@@ -96,20 +96,30 @@ pub struct Counters {
     pub status: i64,
 }
 
-/// See [`Group::card`] and [`Group::listed`].
+/// A group, without its members.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = GroupCard)]
 pub struct Card<'a> {
+    /// `YYYY-MM-DD HH:mm:ss` in UTC+8.
     create_time: String,
     id: GroupId,
+    /// Public id.
     uuid: &'a str,
+    /// The owner.
     user_id: UserId,
+    /// The name.
     name: &'a str,
+    /// Up to nine pictures joined by commas.
     avatar: &'a str,
+    /// The announcement, or "".
     remark: &'a str,
+    /// Who may join: 0 anyone, 1 whom the owner approves, 2 anyone but guests.
     invite_confirm: i64,
+    /// 1 normal, 0 dissolved or disabled, 2 locked.
     status: i64,
+    /// Always 50.
     order: i64,
+    /// ISO-8601 in UTC; lists leave it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     update_time: Option<String>,
 }

@@ -38,6 +38,7 @@ pub async fn upload_to_server(
 /// Where an uploaded file is, without a host.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Uploaded {
+    /// A path that begins with `/public/uploads/`.
     url: String,
 }
 
@@ -85,11 +86,14 @@ async fn share(app: Shared, me: crate::ids::UserId, request: Request) -> Result<
     Ok(bare(&AliyunReply { code: 200, msg: "ok", data: [shared] }))
 }
 
-/// The API document's `code` and the newer `msg` (decision 6).
+/// The reply has a `code` as well.
 #[derive(Serialize, ToSchema)]
 pub(super) struct AliyunReply {
+    /// Always 200.
     code: u16,
+    /// Always `ok`.
     msg: &'static str,
+    /// The file.
     data: [service::SharedFile; 1],
 }
 
@@ -142,12 +146,18 @@ fn pixels(value: &Value) -> Option<u16> {
     text.parse().ok().filter(|pixels| (1..=3840).contains(pixels))
 }
 
+/// The cover of a video.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CoverReply {
+    /// The picture as a data URL.
     base64: String,
+    /// Where it is kept: a path on this server.
     url: String,
+    /// `png`, `jpg` or `jpeg`, as asked.
     format: String,
+    /// As asked.
     time: Value,
+    /// As asked, or `原始宽度`.
     width: Value,
 }
 

@@ -101,9 +101,13 @@ pub async fn keep_on_server(app: &App, folder: &Folder, upload: Upload) -> Resul
 /// What `uploadAliyun` replies of a file.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SharedFile {
+    /// Where it is, with the host.
     url: String,
+    /// Its path in the bucket, or on this server.
     path: String,
+    /// As asked.
     image_class_id: i64,
+    /// In seconds since 1970.
     create_time: i64,
 }
 

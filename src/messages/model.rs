@@ -208,26 +208,40 @@ impl Holder {
 
 /// A chat message of a person's.
 #[derive(Debug, Serialize, ToSchema)]
-#[expect(missing_docs, reason = "the wire's own words, contract: messaging §1")]
 #[schema(as = ChatMessage)]
 pub struct Chat<'a> {
+    /// What `revokeMessage` names.
     pub id: Uuid,
+    /// The sender's picture.
     pub from_avatar: &'a str,
+    /// The sender's name, in a group the one there.
     pub from_name: &'a str,
+    /// The sender.
     pub from_id: UserId,
+    /// The recipient, or the group.
     pub to_id: i64,
+    /// The recipient's or the group's name.
     pub to_name: &'a str,
+    /// The recipient's or the group's picture.
     pub to_avatar: &'a str,
+    /// Whether `to_id` is a person or a group.
     #[serde(rename = "chatType")]
     pub chat_type: ChatType,
+    /// `text`, `image`, `video`, `audio` …: the clients agree on it.
     #[serde(rename = "type")]
     pub kind: &'a str,
+    /// The content, as the sender wrote it.
     pub data: &'a str,
+    /// What the sender added, as it was.
     pub options: &'a Value,
+    /// When the server accepted it, in milliseconds since 1970.
     pub create_time: i64,
+    /// 1 if it was revoked and its content is gone, else 0.
     pub isremove: u8,
+    /// The group, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<Card<'a>>,
+    /// The sender's public id.
     #[serde(rename = "sendUUid")]
     pub send_uuid: &'a str,
 }
@@ -236,9 +250,12 @@ pub struct Chat<'a> {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = NoticeText)]
 pub struct Text {
+    /// The text.
     data: String,
+    /// Always false.
     #[serde(rename = "dataType")]
     data_type: bool,
+    /// Always null.
     #[serde(rename = "otherData")]
     other_data: Option<()>,
 }
@@ -283,32 +300,49 @@ impl Redirect {
     }
 }
 
-/// A message that the server makes: notices, cards, revocations (contract: messaging §1, §3).
+/// A message that the server makes: notices, cards, revocations.
+// contract: messaging §1, §3
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[expect(missing_docs, reason = "the wire's own words, contract: messaging §1")]
 pub struct Notice {
+    /// Of its own; of a revocation, that of the message; of a card, its `from_id`.
     pub id: String,
+    /// The picture to show.
     pub from_avatar: String,
+    /// The name to show.
     pub from_name: String,
+    /// A person, a group, or a card.
     pub from_id: Party,
+    /// The recipient, or the group.
     pub to_id: i64,
+    /// The recipient's or the group's name.
     pub to_name: String,
+    /// The recipient's or the group's picture.
     pub to_avatar: String,
+    /// Whether `to_id` is a person or a group.
     #[serde(rename = "chatType")]
     pub chat_type: ChatType,
+    /// `systemNotice`, or `text` for cards.
     #[serde(rename = "type")]
     pub kind: &'static str,
+    /// `revoke`, or what else the client shall do.
     #[serde(rename = "actionType", skip_serializing_if = "Option::is_none")]
     pub action_type: Option<&'static str>,
+    /// What to show.
     pub data: Text,
+    /// Always empty.
     #[schema(value_type = Object)]
     pub options: Map<String, Value>,
+    /// When the server accepted it, in milliseconds since 1970.
     pub create_time: i64,
+    /// Always 0.
     pub isremove: u8,
+    /// The group, if it concerns one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<Value>,
+    /// Where a tap leads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
+    /// Of cards and requests: by it the client tells them apart.
     #[serde(rename = "msgidKey", skip_serializing_if = "Option::is_none")]
     pub msgid_key: Option<String>,
 }

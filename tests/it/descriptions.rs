@@ -49,6 +49,51 @@ fn descriptions_say_for_whom_a_route_is() {
     }
 }
 
+/// Calls `f` with each description and summary.
+fn for_each_sentence(described: &Value, f: &mut impl FnMut(&str)) {
+    match described {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match value {
+                    Value::String(text) if key == "description" || key == "summary" => f(text),
+                    _ => for_each_sentence(value, f),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| for_each_sentence(item, f)),
+        _ => {}
+    }
+}
+
+#[test]
+fn descriptions_speak_of_the_wire_and_not_of_the_source() {
+    for document in [openapi::document(), asyncapi::document()] {
+        let mut sentences = 0;
+        for_each_sentence(&document, &mut |text| {
+            sentences += 1;
+            for word in ["[`", "::", "contract:", "decision ", "Row of", "old backend", "in the store"] {
+                assert!(word == "[`" && text.contains("必须在 [`") || !text.contains(word), "{word:?} in {text:?}");
+            }
+        });
+        assert!(sentences > 10, "the check found what to check");
+    }
+}
+
+#[test]
+fn requests_of_the_collection_keep_the_token_of_whoever_logs_in() {
+    let collection = postman::collection();
+    let folders = collection["item"].as_array().unwrap();
+    // The first folder is the story, which has variables of its own.
+    let items: Vec<&Value> = folders[1..].iter().flat_map(|folder| folder["item"].as_array().unwrap()).collect();
+    let keeps =
+        |item: &Value| item["event"].to_string().contains("pm.collectionVariables.set('token', reply.data.token)");
+    let path = |item: &Value| item["request"]["url"]["raw"].as_str().unwrap().replace("{{baseUrl}}", "");
+    let keeping: BTreeSet<_> = items.iter().filter(|item| keeps(item)).map(|item| path(item)).collect();
+    let expected =
+        ["/api/loginChat", "/api/regChat", "/api/visitorRegister", "/api/visitorloginChat", "/api/visitorregChat"];
+    assert_eq!(keeping, expected.map(str::to_owned).into());
+}
+
 #[test]
 fn names_are_unique_and_each_shape_has_one() {
     let mut names = BTreeSet::new();

@@ -64,17 +64,22 @@ impl Draft for Page {
     }
 }
 
-/// `userId` repeats `user_id`, and the four marks never differ from these: the old backend printed them so.
+/// A friend application.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ApplicationRow<'a> {
     id: ApplicationId,
+    /// Who asks.
     user_id: UserId,
+    /// Who is asked.
     friend_id: UserId,
+    /// What the applicant says of itself, or "".
     nickname: &'a str,
+    /// Always 1; the next three never change either.
     friendlookme: u8,
     melookfriend: u8,
     ismystarfriend: u8,
     isblack: u8,
+    /// `pending`, `refuse`, `agree` or `ignore`.
     status: &'a str,
 }
 
@@ -94,32 +99,46 @@ impl<'a> ApplicationRow<'a> {
     }
 }
 
+/// A page of the applications to me.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ApplicationPage<'a> {
+    /// The newest first.
     alldata: Vec<ListedRow<'a>>,
+    /// How many wait for my answer, on all pages.
     #[serde(rename = "pendingCount")]
     pending_count: i64,
 }
 
+/// A friend application with its applicant.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ListedApplication)]
 pub(super) struct ListedRow<'a> {
+    /// `YYYY-MM-DD HH:mm:ss` in UTC+8.
     create_time: String,
     #[serde(flatten)]
     row: ApplicationRow<'a>,
+    /// Always 50.
     order: u8,
+    /// ISO-8601 in UTC.
     update_time: String,
+    /// Repeats `user_id`.
     #[serde(rename = "userId")]
     user_id: UserId,
+    /// Who asks.
     user: Applicant<'a>,
 }
 
+/// Who asks to be a friend.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Applicant<'a> {
     id: UserId,
+    /// Unique name.
     username: &'a str,
+    /// URL of the picture, or a path on this server.
     avatar: &'a str,
+    /// Chosen name, or "".
     nickname: &'a str,
+    /// Public id.
     uuid: &'a str,
 }
 
@@ -192,10 +211,12 @@ impl Draft for FromUser {
     }
 }
 
+/// Somebody's application to me.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FoundApplication<'a> {
     #[serde(flatten)]
     row: ApplicationRow<'a>,
+    /// Repeats `user_id`.
     #[serde(rename = "userId")]
     user_id: UserId,
 }
