@@ -99,12 +99,12 @@ impl Connection<'_> {
         }
     }
 
-    /// How long the kernel keeps what the peer's does not acknowledge. As long as it is unknown whether the peer answers pings, it
-    /// must end a connection whose network is broken before the silence counts as that of a mute peer.
+    /// How long the kernel keeps what the peer's does not acknowledge. As long as the peer has answered no ping, it must end a
+    /// connection whose network is broken before the silence counts as that of a mute peer.
     fn set_patience(&self) {
         // Twice our own patience with a burst, which ends first as a rule.
         let patience = 2 * (Duration::from_secs(self.app.config.ws.stall_timeout_s) + slowly(BURST_BYTES as u64));
-        self.wire.set_patience(if self.pings.is_unproved() { patience.min(UNPROVED_STALL_MAX) } else { patience });
+        self.wire.set_patience(if self.pings.answers() { patience } else { patience.min(UNPROVED_STALL_MAX) });
     }
 
     /// Lets the peer confirm what it has been sent. Nothing new is sent: it is pending, and comes after the restart.
@@ -130,7 +130,7 @@ impl Connection<'_> {
     async fn write(&mut self) -> Going {
         let Burst { frames, messages, bytes, beat, ending } = self.session.take(BURST_BYTES);
         let now = Instant::now();
-        let received = self.pings.wrote(messages, bytes, now);
+        self.pings.wrote(messages, bytes, now);
         if beat {
             self.pings.beat(now);
         }
@@ -138,9 +138,7 @@ impl Connection<'_> {
         let rest = self.wire.start(&frames, ping).map_err(|_| Ended::Lost)?;
         drop(frames);
         self.finish(rest, bytes).await?;
-        let counts = &self.app.metrics.messages;
-        counts.delivered.inc_by(messages);
-        self.confirm(received, &counts.confirmed_unproved);
+        self.app.metrics.messages.delivered.inc_by(messages);
         match ending {
             None => Ok(()),
             Some(Ending::Drop) => Err(Ended::ByServer),
@@ -157,11 +155,7 @@ impl Connection<'_> {
 
     async fn on_timer(&mut self) -> Going {
         let (app, user) = (self.app, self.session.user);
-        let was_unproved = self.pings.is_unproved();
         let (verdict, received) = self.pings.on_timer(Instant::now(), || app.hub.answers(user));
-        if was_unproved && !self.pings.is_unproved() {
-            self.set_patience();
-        }
         self.confirm(received, &app.metrics.messages.confirmed_unproved);
         match verdict {
             Verdict::Gone => Err(Ended::Unanswered),

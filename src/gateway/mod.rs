@@ -10,7 +10,7 @@ pub mod signal;
 pub mod wire;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{self, Request};
 use axum::response::Response;
@@ -58,10 +58,11 @@ pub async fn connect(extract::State(app): extract::State<Shared>, mut request: R
     let (response, upgrade) = wire::accept(&mut request).ok_or_else(|| AppError::refused("请使用 WebSocket 连接"))?;
     let own = app.clone();
     app.metrics.sockets.opening.inc();
+    let opened_at = Instant::now();
     own.tasks.spawn(async move {
         // Boxed apart: what a socket needs while it opens would otherwise stay with it for life.
         match Box::pin(open_wire(upgrade)).await {
-            Ok(wire) => Box::pin(serve(app, wire, token)).await,
+            Ok(wire) => Box::pin(serve(app, wire, token, opened_at)).await,
             Err(cause) => {
                 app.metrics.sockets.opening.dec();
                 app.metrics.sockets.failed.inc();
@@ -78,11 +79,11 @@ async fn open_wire(upgrade: OnUpgrade) -> std::io::Result<Box<Wire>> {
     Wire::new(upgrade.await.map_err(std::io::Error::other)?).await.map(Box::new)
 }
 
-async fn serve(app: Arc<App>, mut wire: Box<Wire>, token: Option<String>) {
+async fn serve(app: Arc<App>, mut wire: Box<Wire>, token: Option<String>, opened_at: Instant) {
     let opened = tokio::select! {
         biased;
         () = app.stop.cancelled() => None,
-        opened = Box::pin(register(&app, &mut wire, token.as_deref())) => opened,
+        opened = Box::pin(register(&app, &mut wire, token.as_deref(), opened_at)) => opened,
     };
     drop(token);
     app.metrics.sockets.opening.dec();
@@ -120,8 +121,13 @@ impl Drop for Registration<'_> {
 }
 
 /// Registers the socket, or tells the client what is wrong.
-async fn register<'a>(app: &'a App, wire: &mut Wire, token: Option<&str>) -> Option<Registration<'a>> {
-    match open(app, token).await {
+async fn register<'a>(
+    app: &'a App,
+    wire: &mut Wire,
+    token: Option<&str>,
+    opened_at: Instant,
+) -> Option<Registration<'a>> {
+    match open(app, token, opened_at).await {
         Ok(Ok(registration)) => Some(registration),
         Ok(Err(refused)) => {
             app.metrics.sockets.refused.inc();
@@ -138,13 +144,21 @@ async fn register<'a>(app: &'a App, wire: &mut Wire, token: Option<&str>) -> Opt
 }
 
 /// Checks the token, prepares the first frames and registers the socket, or says why not.
-async fn open<'a>(app: &'a App, token: Option<&str>) -> Result<Result<Registration<'a>, &'static str>> {
+async fn open<'a>(
+    app: &'a App,
+    token: Option<&str>,
+    opened_at: Instant,
+) -> Result<Result<Registration<'a>, &'static str>> {
     let Some(token) = token else { return Ok(Err("缺少 token 参数")) };
     let _turn = app.gateway.opening.acquire().await.expect("the semaphore is never closed");
-    in_time(open_with(app, token)).await
+    in_time(open_with(app, token, opened_at)).await
 }
 
-async fn open_with<'a>(app: &'a App, token: &str) -> Result<Result<Registration<'a>, &'static str>> {
+async fn open_with<'a>(
+    app: &'a App,
+    token: &str,
+    opened_at: Instant,
+) -> Result<Result<Registration<'a>, &'static str>> {
     let bearer = match check(app, token).await? {
         Ok(bearer) => bearer,
         Err(refused) => return Ok(Err(refused)),
@@ -154,6 +168,7 @@ async fn open_with<'a>(app: &'a App, token: &str) -> Result<Result<Registration<
         registered: bearer.role == Role::User,
         token_id: bearer.token_id.into(),
         answers_pings: bearer.answers_pings,
+        opened_at,
     };
     let session = app.hub.register(bearer.user.id, ticket, greeting);
     let registration = Registration { app, session };

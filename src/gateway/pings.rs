@@ -12,10 +12,11 @@ use tokio::time::Instant;
 const PING_GAP: Duration = Duration::from_millis(100);
 /// So many pings may follow their bursts at once, so that a client which takes its messages and leaves has confirmed them.
 const PINGS_AT_ONCE: u32 = 10;
-/// A peer that has not answered its first ping for this long never will: what is written to it counts as received.
+/// A peer that has not answered its first ping for this long never will: what was written before a ping counts as received when
+/// the ping is so old.
 const MUTE_AFTER: Duration = Duration::from_secs(5);
-/// How long the network may take nothing while that is open: below [`MUTE_AFTER`], so that only a peer whose kernel has everything
-/// can be taken for mute.
+/// How long the network may take nothing before the first pong: below [`MUTE_AFTER`], so that what counts as received without a
+/// pong is in the peer's kernel.
 pub const UNPROVED_STALL_MAX: Duration = Duration::from_secs(4);
 /// The same as [`MUTE_AFTER`] when other sockets of this person do answer, so that a broken network is more likely.
 const MUTE_AFTER_OTHERS_ANSWERED: Duration = Duration::from_mins(1);
@@ -98,17 +99,13 @@ impl Pings {
         }
     }
 
-    /// Takes note of a burst. Returns the count of messages that are received by being written, if that is news.
-    pub fn wrote(&mut self, messages: u64, bytes: usize, now: Instant) -> Option<u64> {
+    /// Takes note of a burst.
+    pub fn wrote(&mut self, messages: u64, bytes: usize, now: Instant) {
         self.written += messages;
         self.written_bytes += bytes as u64;
-        if self.peer == Peer::Mute {
-            return self.count_as_received();
-        }
         if self.peer == Peer::Answers && !self.window_open() {
             self.expect_by(now + self.pong_timeout + slowly(self.unconfirmed_bytes()));
         }
-        None
     }
 
     /// A heartbeat goes out: a peer that answers has to answer now.
@@ -116,7 +113,7 @@ impl Pings {
         match self.peer {
             Peer::Answers => self.expect_by(now + self.pong_timeout + slowly(self.unconfirmed_bytes())),
             // Perhaps it has learnt to answer.
-            Peer::Mute => self.outstanding = None,
+            Peer::Mute => {}
             Peer::Unknown => return,
         }
         self.wanted = true;
@@ -166,8 +163,7 @@ impl Pings {
     /// When a ping is to be written, if there is something to learn from it.
     fn ping_at(&self, now: Instant) -> Option<Instant> {
         let unconfirmed = self.written > self.confirmed || !self.window_open();
-        let learn = self.wanted || (unconfirmed && self.peer != Peer::Mute);
-        if !learn || self.outstanding.is_some() {
+        if !(self.wanted || unconfirmed) || self.outstanding.is_some() {
             return None;
         }
         let turn = self
@@ -199,39 +195,41 @@ impl Pings {
         self.peer == Peer::Answers
     }
 
-    /// Whether it is still open if the peer answers pings.
-    pub fn is_unproved(&self) -> bool {
-        self.peer == Peer::Unknown
-    }
-
     /// When [`Self::on_timer`] must be called; idle sockets have no timer.
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        [self.ping_at(now), self.deadline, self.mute_at()].into_iter().flatten().min()
+        [self.ping_at(now), self.deadline, self.unanswered_at()].into_iter().flatten().min()
     }
 
-    /// When an unanswered first ping makes the peer mute.
-    fn mute_at(&self) -> Option<Instant> {
-        let first = self.outstanding.filter(|_| self.peer == Peer::Unknown)?;
-        Some(first.sent + self.mute_after)
+    /// When the ping will not be answered any more: what was written before it counts as received, and the peer is mute.
+    fn unanswered_at(&self) -> Option<Instant> {
+        let ping = self.outstanding?;
+        match self.peer {
+            Peer::Unknown => Some(ping.sent + self.mute_after),
+            Peer::Mute => Some(ping.sent + MUTE_AFTER),
+            Peer::Answers => None,
+        }
     }
 
-    /// Decides what the passing of time decides. Returns the count of messages that are received by being written, if
-    /// that is news.
+    /// Decides what the passing of time decides. Returns the count of messages that are received without a pong, if that is
+    /// news.
     pub fn on_timer(&mut self, now: Instant, others_answer: impl FnOnce() -> bool) -> (Verdict, Option<u64>) {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             return (Verdict::Gone, None);
         }
-        if self.mute_at().is_none_or(|at| now < at) {
+        let Some(ping) = self.outstanding.filter(|_| self.unanswered_at().is_some_and(|at| now >= at)) else {
             return (Verdict::Fine, None);
+        };
+        if self.peer == Peer::Unknown {
+            if self.mute_after < MUTE_AFTER_OTHERS_ANSWERED && others_answer() {
+                self.mute_after = MUTE_AFTER_OTHERS_ANSWERED;
+                return (Verdict::Fine, None);
+            }
+            self.peer = Peer::Mute;
+            self.deadline = None;
+            self.wanted = false;
         }
-        if self.mute_after < MUTE_AFTER_OTHERS_ANSWERED && others_answer() {
-            self.mute_after = MUTE_AFTER_OTHERS_ANSWERED;
-            return (Verdict::Fine, None);
-        }
-        self.peer = Peer::Mute;
         self.outstanding = None;
-        self.wanted = false;
-        (Verdict::Fine, self.count_as_received())
+        (Verdict::Fine, self.count_as_received(ping.number, ping.bytes))
     }
 
     /// The connection is over. Returns the count of messages that a peer which never answered has received all the same:
@@ -241,14 +239,15 @@ impl Pings {
             && goodbye
             && !others_answer
             && self.outstanding.is_some_and(|ping| now >= ping.sent + MUTE_AT_GOODBYE);
-        if chose_not_to || self.peer == Peer::Mute { self.count_as_received() } else { None }
+        let took_it_all = chose_not_to || (self.peer == Peer::Mute && goodbye);
+        if took_it_all { self.count_as_received(self.written, self.written_bytes) } else { None }
     }
 
-    const fn count_as_received(&mut self) -> Option<u64> {
-        let news = self.written > self.confirmed;
-        self.confirmed = self.written;
-        self.confirmed_bytes = self.written_bytes;
-        if news { Some(self.written) } else { None }
+    const fn count_as_received(&mut self, written: u64, bytes: u64) -> Option<u64> {
+        let news = written > self.confirmed;
+        self.confirmed = written;
+        self.confirmed_bytes = bytes;
+        if news { Some(written) } else { None }
     }
 
     const fn unconfirmed_bytes(&self) -> u64 {
@@ -275,7 +274,7 @@ mod tests {
     /// A socket whose greeting, a ping with it, was written at the returned time.
     fn opened() -> (Pings, Instant) {
         let (mut pings, now) = (Pings::new(TIMEOUT, false), Instant::now());
-        assert_eq!(pings.wrote(0, 5000, now), None);
+        pings.wrote(0, 5000, now);
         assert_eq!(pings.next_ping(now), Some(0), "the first ping comes with the greeting");
         (pings, now)
     }
@@ -405,19 +404,50 @@ mod tests {
     }
 
     #[test]
-    fn what_a_mute_peer_gets_counts_as_received_once_it_is_written() {
+    fn what_a_mute_peer_gets_counts_as_received_when_its_ping_is_old() {
         let (mut pings, start) = opened();
-        pings.wrote(4, 400, start);
+        pings.wrote(4, 400, start + MS);
         assert_eq!(pings.due(start), Some(start + MUTE_AFTER));
-        assert_eq!(fire(&mut pings, start + MUTE_AFTER), (Verdict::Fine, Some(4)));
+        let mute = start + MUTE_AFTER;
+        assert_eq!(
+            fire(&mut pings, mute),
+            (Verdict::Fine, None),
+            "the network may have gone just before they were written"
+        );
+        assert_eq!(pings.next_ping(mute), Some(4));
         for count in 5..20 {
-            assert_eq!(pings.wrote(1, 1_000_000, start + MUTE_AFTER), Some(count), "each one, not only the first");
+            pings.wrote(1, 1_000_000, mute + MS * count);
             assert!(pings.window_open());
         }
+        assert_eq!(
+            pings.end(false, mute + MUTE_AFTER, false),
+            None,
+            "nor is what a broken network was to carry received"
+        );
+        assert_eq!(fire(&mut pings, mute + MUTE_AFTER - MS), (Verdict::Fine, None));
+        assert_eq!(fire(&mut pings, mute + MUTE_AFTER), (Verdict::Fine, Some(4)));
+        let later = mute + MUTE_AFTER;
+        assert_eq!(pings.next_ping(later), Some(19));
+        assert_eq!(fire(&mut pings, later + MUTE_AFTER), (Verdict::Fine, Some(19)));
         pings.beat(start + TIMEOUT);
         pings.doubt(start + TIMEOUT);
         assert!(pings.next_ping(start + TIMEOUT).is_some(), "it may learn to answer");
-        assert_eq!(pings.due(start + TIMEOUT), None, "but nothing is expected");
+        assert_eq!(fire(&mut pings, start + TIMEOUT + MUTE_AFTER), (Verdict::Fine, None));
+        assert_eq!(pings.due(start + TIMEOUT + MUTE_AFTER), None, "but nothing is expected");
+        pings.wrote(1, 100, start + TIMEOUT + MUTE_AFTER);
+        assert_eq!(
+            pings.end(true, start + TIMEOUT + MUTE_AFTER, false),
+            Some(20),
+            "and whoever says goodbye has it all"
+        );
+    }
+
+    #[test]
+    fn a_peer_that_was_doubted_before_it_was_mute_is_not_dropped() {
+        let (mut pings, start) = opened();
+        pings.doubt(start + MUTE_AFTER - DOUBT / 2);
+        assert_eq!(fire(&mut pings, start + MUTE_AFTER), (Verdict::Fine, None));
+        assert_eq!(fire(&mut pings, start + MUTE_AFTER + DOUBT).0, Verdict::Fine);
     }
 
     #[test]
@@ -425,7 +455,9 @@ mod tests {
         let (mut pings, start) = opened();
         fire(&mut pings, start + MUTE_AFTER);
         assert_eq!(pings.pong(&0_u64.to_be_bytes()), None);
-        assert_eq!(pings.wrote(1, 100, start + MUTE_AFTER), None, "now it has to prove what it gets");
+        pings.wrote(1, 100, start + MUTE_AFTER);
+        assert_eq!(pings.next_ping(start + MUTE_AFTER), Some(1));
+        assert_eq!(fire(&mut pings, start + 2 * MUTE_AFTER), (Verdict::Fine, None), "now it has to prove what it gets");
     }
 
     #[test]
@@ -434,7 +466,8 @@ mod tests {
         pings.wrote(1, 100, start);
         assert_eq!(pings.on_timer(start + MUTE_AFTER, || true), (Verdict::Fine, None));
         assert_eq!(pings.due(start), Some(start + MUTE_AFTER_OTHERS_ANSWERED));
-        assert_eq!(pings.on_timer(start + MUTE_AFTER_OTHERS_ANSWERED, || true), (Verdict::Fine, Some(1)));
+        assert_eq!(pings.on_timer(start + MUTE_AFTER_OTHERS_ANSWERED, || true), (Verdict::Fine, None));
+        assert_eq!(pings.next_ping(start + MUTE_AFTER_OTHERS_ANSWERED), Some(1));
     }
 
     #[test]

@@ -301,13 +301,16 @@ fn record(confirmed: &mut Confirmed, entry: &InFlight) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::ids::UserId;
 
     const ROOM: usize = 64;
 
     fn session(id: u64, registered: bool) -> Arc<Session> {
-        let ticket = Ticket { registered, token_id: id.to_string().into(), answers_pings: false };
+        let ticket =
+            Ticket { registered, token_id: id.to_string().into(), answers_pings: false, opened_at: Instant::now() };
         Arc::new(Session::new(id, UserId(7), ticket, Vec::new()))
     }
 

@@ -141,10 +141,12 @@ impl Hub {
     /// Registers a socket with its first frames.
     pub fn register(&self, user: UserId, ticket: Ticket, greeting: Vec<Frame>) -> Arc<Session> {
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
+        let is_late = ticket.opened_at.elapsed() >= ASKED_TTL;
         let session = Arc::new(Session::new(id, user, ticket, greeting));
         let mut mailbox = self.users.entry(user).or_default();
         // Looked up under the mailbox's lock: a call that comes now finds either this socket or its own mark here.
-        if self.asked.get(&user).is_some_and(|at| at.elapsed() < ASKED_TTL) {
+        // A client asks as soon as its socket is open: if that is long ago, so is the call.
+        if is_late || self.asked.get(&user).is_some_and(|at| at.elapsed() < ASKED_TTL) {
             session.mark_asked();
         }
         let drain = mailbox.add(session.clone());
@@ -328,3 +330,22 @@ impl Hub {
 /// The drain has lost its socket.
 #[derive(Debug)]
 pub struct Over;
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+
+    /// The call of a client whose socket took longer to register than the mark of a call lasts is not lost.
+    #[tokio::test]
+    async fn a_socket_that_opened_long_ago_has_been_asked_by_its_client() {
+        let hub = Hub::new(1000, Overflows::new(&Registry::new()));
+        for (user, ago, asked) in [(1, ASKED_TTL, true), (2, ASKED_TTL / 2, false)] {
+            let opened_at = Instant::now().checked_sub(ago).expect("the machine has run for that long");
+            let ticket = Ticket { registered: true, token_id: "1".into(), answers_pings: false, opened_at };
+            let session = hub.register(UserId(user), ticket, Vec::new());
+            assert_eq!(session.has_asked(), asked);
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -24,6 +25,8 @@ pub struct Ticket {
     pub token_id: Box<str>,
     /// Whether its bearer's client has ever answered a ping.
     pub answers_pings: bool,
+    /// When the client was told that its socket is open.
+    pub opened_at: Instant,
 }
 
 /// How a connection is to end.
@@ -242,7 +245,7 @@ mod tests {
 
     /// The greeting has 7 bytes and a header of 2.
     fn session() -> Session {
-        let ticket = Ticket { registered: true, token_id: "t".into(), answers_pings: false };
+        let ticket = Ticket { registered: true, token_id: "t".into(), answers_pings: false, opened_at: Instant::now() };
         Session::new(1, UserId(7), ticket, vec![Frame::text(&[b"welcome"])])
     }
 

@@ -99,7 +99,7 @@ async fn retrying(app: &App, drain: &Drain, readers: &Semaphore) {
 /// Finds out whether anything is pending at all. If not, live pushes may move cursors from now on.
 async fn run_probe(app: &App, drain: &Drain, readers: &Semaphore) -> Result<()> {
     receipts::flush_of(app, drain.user).await?;
-    let (_, due) = open_agenda(app, drain, MessageId::default(), readers).await?;
+    let Some((_, due)) = open_agenda(app, drain, MessageId::default(), readers).await? else { return Ok(()) };
     if due.len() < PAGE_MAX {
         let ids: Vec<_> = due.iter().map(|due| due.id).collect();
         app.hub.probe_end(drain, &ids);
@@ -119,7 +119,7 @@ async fn run_drain(app: &App, drain: &Drain, readers: &Semaphore, position: &mut
     // Everything that this user has confirmed so far is behind the cursors before they are read.
     receipts::flush_of(app, drain.user).await?;
     loop {
-        let (mut agenda, mut page) = open_agenda(app, drain, *position, readers).await?;
+        let Some((mut agenda, mut page)) = open_agenda(app, drain, *position, readers).await? else { return Ok(()) };
         while !page.is_empty() {
             let last = page.len() < PAGE_MAX;
             if !push_page(app, drain, page, readers, position).await? {
@@ -134,11 +134,19 @@ async fn run_drain(app: &App, drain: &Drain, readers: &Semaphore, position: &mut
     }
 }
 
-/// What is pending after `position`, and the first page of it.
-async fn open_agenda(app: &App, drain: &Drain, position: MessageId, readers: &Semaphore) -> Result<(Agenda, Vec<Due>)> {
+/// What is pending after `position`, and the first page of it; `None` if the drain has lost its socket while it waited.
+async fn open_agenda(
+    app: &App,
+    drain: &Drain,
+    position: MessageId,
+    readers: &Semaphore,
+) -> Result<Option<(Agenda, Vec<Due>)>> {
     Box::pin(backlog::catch_up(app)).await;
     let _slot = readers.acquire().await.expect("the semaphore is never closed");
-    in_time(read_agenda(app, drain, position)).await
+    if !app.hub.is_wanted(drain) {
+        return Ok(None);
+    }
+    in_time(read_agenda(app, drain, position)).await.map(Some)
 }
 
 async fn read_agenda(app: &App, drain: &Drain, position: MessageId) -> Result<(Agenda, Vec<Due>)> {

@@ -233,7 +233,12 @@ mod tests {
         for _ in 0..300 {
             let hub = Hub::new(1000, Overflows::new(&Registry::new()));
             let receipts = Receipts::default();
-            let ticket = |id: &str| Ticket { registered: true, token_id: id.into(), answers_pings: false };
+            let ticket = |id: &str| Ticket {
+                registered: true,
+                token_id: id.into(),
+                answers_pings: false,
+                opened_at: std::time::Instant::now(),
+            };
             let one = hub.register(me, ticket("1"), Vec::new());
             hub.push(me, &Frame::text(&[b"x"]), Receipt { message: MessageId(5), stream: Stream::Direct });
             let _two = hub.register(me, ticket("2"), Vec::new());
