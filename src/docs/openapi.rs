@@ -33,8 +33,8 @@ const ABOUT: &str = "\
 A chat backend, drop-in for uni-app clients.
 
 - A success is HTTP 200 and `{\"msg\":\"ok\",\"data\":…}`. A failure is `{\"msg\":\"fail\",\"data\":\"<one text>\"}`: 400 where a rule \
-  says no, 422 where a parameter is missing or out of bounds, 404, 405, 413, 500 and 503 as in HTTP. The calls under \
-  `askanswer` reply `{\"code\",\"msg\",\"data\"}` with HTTP 200 instead, and `uploadAliyun` has a `code` as well.
+  says no, 422 where a parameter is missing or out of bounds, 404, 405, 413, 500 and 503 as in HTTP. What a rule or \
+  a parameter of `askanswer` says no to is HTTP 200 and `{\"code\":400,\"msg\":\"<one text>\"}` instead.
 - Bodies are JSON or forms, whichever the client prefers. Types are loose: numbers may come as text and text as numbers; \
   unknown fields are ignored; an optional field that does not fit counts as absent.
 - The token of a login goes into the header `token`, the query `token`, or the field `token` of a body. A new login ends the \

@@ -187,9 +187,11 @@ fn hop_address(hop: &str) -> Option<IpAddr> {
 pub fn base_url(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> Option<String> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let believed = trusted.contains(&peer.ip().to_canonical());
-    let forwarded = |name: &str| text(name).filter(|_| believed).map(str::trim);
-    let host: Authority = forwarded("x-forwarded-host").or(text("host"))?.parse().ok()?;
-    let scheme = if forwarded("x-forwarded-proto") == Some("https") { "https" } else { "http" };
+    // Of several proxies the first one wrote what the client did.
+    let first = |list: &'_ str| list.split(',').next().unwrap_or_default().trim().to_owned();
+    let forwarded = |name: &str| text(name).filter(|_| believed).map(first);
+    let host: Authority = forwarded("x-forwarded-host").or_else(|| text("host").map(str::to_owned))?.parse().ok()?;
+    let scheme = if forwarded("x-forwarded-proto").is_some_and(|proto| proto == "https") { "https" } else { "http" };
     // Names before an `@` are no part of a host, and a made-up one could lead elsewhere.
     (!host.as_str().contains('@')).then(|| format!("{scheme}://{host}"))
 }
@@ -216,6 +218,8 @@ mod tests {
         let renamed = [("host", "127.0.0.1:7001"), ("x-forwarded-host", "chat.example.com")];
         assert_eq!(of(&renamed, &[]).unwrap(), "http://127.0.0.1:7001");
         assert_eq!(of(&renamed, &["10.0.0.2"]).unwrap(), "http://chat.example.com");
+        let chain = [("host", "inner"), ("x-forwarded-host", "a.com, b.com"), ("x-forwarded-proto", "https, http")];
+        assert_eq!(of(&chain, &["10.0.0.2"]).unwrap(), "https://a.com");
         assert_eq!(of(&[("host", "a@b")], &[]), None);
         assert_eq!(of(&[("host", "a/b")], &[]), None);
         assert_eq!(of(&[], &[]), None);

@@ -19,6 +19,8 @@ use crate::metrics::Fill;
 
 /// Videos fetched from other hosts at once.
 const FETCHES_MAX: usize = 4;
+/// A fetch may take so many times what a host may be silent.
+const FETCH_TIMEOUTS: u32 = 3;
 /// Videos whose poster is known to exist, or to be impossible.
 const POSTERS_MAX: usize = 10_000;
 /// How long a poster may wait for its turn.
@@ -35,6 +37,7 @@ pub struct Covers {
     origins: Vec<Url>,
     client: Option<reqwest::Client>,
     fetches: Semaphore,
+    fetch_max: Duration,
     posters: Cache<PathBuf, bool>,
 }
 
@@ -48,6 +51,7 @@ impl Covers {
             client: if origins.is_empty() { None } else { Some(http_client(stall)?) },
             origins,
             fetches: Semaphore::new(FETCHES_MAX),
+            fetch_max: FETCH_TIMEOUTS * stall,
             posters: Cache::new(POSTERS_MAX),
         })
     }
@@ -72,6 +76,11 @@ impl Covers {
     /// Fetches a video of an allowed host, of at most `bytes_max`.
     pub async fn fetch_video(&self, url: Url, disk: &Disk, bytes_max: u64) -> Result<Spooled, NoCover> {
         let _slot = self.fetches.acquire().await.expect("the semaphore is never closed");
+        let fetched = tokio::time::timeout(self.fetch_max, self.fetch(url, disk, bytes_max)).await;
+        fetched.unwrap_or_else(|_| Err(NoCover::Refused("the video takes too long to fetch".to_owned())))
+    }
+
+    async fn fetch(&self, url: Url, disk: &Disk, bytes_max: u64) -> Result<Spooled, NoCover> {
         let client = self.client.as_ref().expect("there is a client where there are allowed hosts");
         let failed = |cause: reqwest::Error| NoCover::Refused(format!("the video cannot be fetched: {cause}"));
         let answer = client.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;

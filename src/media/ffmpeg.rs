@@ -190,7 +190,7 @@ fn arguments(command: &mut FfmpegCommand, video: &Path, shot: &Shot) {
     command.input(input);
     command.args(["-map", "0:v:0", "-frames:v", "1", "-an", "-sn", "-dn", "-threads", "1"]);
     if let Some(width) = shot.width {
-        command.args(["-vf", &format!("scale={width}:-2")]);
+        command.args(["-vf", &format!("scale={width}:'max(1,round(ow*ih/iw))'")]);
     }
     match shot.format {
         Format::Png => command.args(["-c:v", "png", "-pix_fmt", "rgb24"]),

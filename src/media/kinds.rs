@@ -84,6 +84,7 @@ const TYPES: &[FileType] = &[
     audio("mp3", "audio/mpeg"),
     video("mp4", "video/mp4"),
     video("avi", "video/x-msvideo"),
+    video("x-msvideo", "video/x-msvideo"),
     saved("xls", "application/vnd.ms-excel"),
     saved("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
     saved("txt", "text/plain"),
@@ -133,9 +134,20 @@ pub fn by_name(name: &str) -> Option<&'static FileType> {
     by_extension(extension.split(';').next()?)
 }
 
+/// What is none of its business, as far as a browser is concerned.
+pub const OPAQUE: &str = "application/octet-stream";
+
+/// Whether a file begins like HTML, SVG or XML, as nothing does that may be shown.
+pub fn is_markup(head: &[u8]) -> bool {
+    head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start().starts_with(b"<")
+}
+
 /// What the first bytes of a file and its claimed type say together. The content wins: a page that calls itself a picture
 /// is no picture.
 pub fn of_content(head: &[u8], claimed: &FileType) -> FileType {
+    if claimed.inline && is_markup(head) {
+        return FileType { mime: OPAQUE, kind: Kind::Other, inline: false, ..*claimed };
+    }
     let Some(found) = infer::get(head) else { return *claimed };
     let kind = match found.matcher_type() {
         infer::MatcherType::Image => Kind::Image,
@@ -147,7 +159,7 @@ pub fn of_content(head: &[u8], claimed: &FileType) -> FileType {
         return *claimed;
     }
     if kind == Kind::Other {
-        return FileType { mime: "application/octet-stream", kind, inline: false, ..*claimed };
+        return FileType { mime: OPAQUE, kind, inline: false, ..*claimed };
     }
     // What may not be shown under its name stays so: an SVG is no safer for beginning like a GIF.
     FileType { mime: found.mime_type(), kind, ..*claimed }
@@ -198,5 +210,8 @@ mod tests {
         let page = of_content(b"<!DOCTYPE html><script>", png);
         assert_eq!((page.mime, page.kind, page.inline), ("application/octet-stream", Kind::Other, false));
         assert!(!of_content(b"GIF89a", svg).inline);
+        for markup in ["<svg onload=1>", "\u{feff}<?xml?>", "\r\n <HTML>"] {
+            assert!(!of_content(markup.as_bytes(), mp4).inline, "{markup}");
+        }
     }
 }

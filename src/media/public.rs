@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -32,6 +33,8 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// Files that are read from at the same time, on behalf of everybody. Each read is followed by a write of as much to a socket:
 /// hundreds of streams that are ready in one moment would keep everybody else waiting for tens of milliseconds.
 pub(super) const READS_MAX: usize = 8;
+/// So much of an upload says whether a browser might run it.
+const HEAD_BYTES: usize = 512;
 /// What the client asks OSS for, to make a poster of a video (contract: messaging 4.30b).
 const SNAPSHOT: &str = "x-oss-process=video/snapshot,";
 
@@ -44,6 +47,8 @@ struct Opened {
     etag: String,
     modified: SystemTime,
     len: u64,
+    /// It begins like a page, whatever its name says.
+    markup: bool,
     content: Content,
 }
 
@@ -97,26 +102,32 @@ struct Label {
     mime: HeaderValue,
     cache: HeaderValue,
     attachment: bool,
+    upload: bool,
 }
 
 fn label(extension: &str, upload: bool) -> Label {
     if upload {
         // An extension that may not be uploaded now may be among imported files: it is saved, never shown.
         let known = kinds::by_extension(extension);
-        let mime = known.map_or("application/octet-stream", |known| known.mime);
+        let mime = known.map_or(kinds::OPAQUE, |known| known.mime);
         let attachment = !known.is_some_and(|known| known.inline);
-        return Label { mime: HeaderValue::from_static(mime), cache: FOR_EVER, attachment };
+        return Label { mime: HeaderValue::from_static(mime), cache: FOR_EVER, attachment, upload };
     }
-    let guess = mime_guess::from_ext(extension).first_raw().unwrap_or("application/octet-stream");
+    let guess = mime_guess::from_ext(extension).first_raw().unwrap_or(kinds::OPAQUE);
     let text = guess.starts_with("text/") || guess == "application/json" || guess.ends_with("javascript");
     let mime = if text { HeaderValue::try_from(format!("{guess}; charset=utf-8")).ok() } else { None };
-    Label { mime: mime.unwrap_or(HeaderValue::from_static(guess)), cache: ASK_AGAIN, attachment: false }
+    Label { mime: mime.unwrap_or(HeaderValue::from_static(guess)), cache: ASK_AGAIN, attachment: false, upload }
 }
 
-async fn reply(app: &App, path: PathBuf, wish: Wish, label: Label) -> Result<Response<Body>> {
+async fn reply(app: &App, path: PathBuf, wish: Wish, mut label: Label) -> Result<Response<Body>> {
     let reads = &app.media.reads;
-    let opened = read(reads, move || open(&path, &wish)).await.map_err(|cause| refusal(&cause))?;
-    let Opened { answer, etag, modified, len, content } = opened;
+    let sniff = label.upload && !label.attachment;
+    let opened = read(reads, move || open(&path, &wish, sniff)).await.map_err(|cause| refusal(&cause))?;
+    let Opened { answer, etag, modified, len, markup, content } = opened;
+    if markup {
+        label.mime = HeaderValue::from_static(kinds::OPAQUE);
+        label.attachment = true;
+    }
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     let etag = HeaderValue::try_from(etag).map_err(AppError::internal)?;
@@ -191,8 +202,8 @@ fn stream(reads: Arc<Semaphore>, file: File, len: u64) -> Body {
     }))
 }
 
-/// Opens a file, decides what of it is wanted, and reads that if it is little.
-fn open(path: &Path, wish: &Wish) -> io::Result<Opened> {
+/// Opens a file, decides what of it is wanted, and reads that if it is little. With `sniff` it looks at its beginning as well.
+fn open(path: &Path, wish: &Wish, sniff: bool) -> io::Result<Opened> {
     // Looked at before it is opened: a pipe would wait for a writer.
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::ErrorKind::NotFound.into());
@@ -200,6 +211,9 @@ fn open(path: &Path, wish: &Wish) -> io::Result<Opened> {
     let mut file = File::open(path)?;
     let facts = file.metadata()?;
     let (len, modified) = (facts.len(), facts.modified()?);
+    let mut head = [0; HEAD_BYTES];
+    let begun = if sniff { file.read_at(&mut head, 0)? } else { 0 };
+    let markup = kinds::is_markup(&head[..begun]);
     let nanos = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let etag = format!("\"{len:x}-{nanos:x}\"");
     let answer = wish.answer(&etag, modified, len);
@@ -218,7 +232,7 @@ fn open(path: &Path, wish: &Wish) -> io::Result<Opened> {
         file.read_exact(&mut bytes)?;
         Content::Bytes(bytes)
     };
-    Ok(Opened { answer, etag, modified, len, content })
+    Ok(Opened { answer, etag, modified, len, markup, content })
 }
 
 /// What cannot be opened does not exist, as far as a client is concerned; a sick disk is another matter.

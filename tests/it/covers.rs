@@ -1,8 +1,10 @@
 //! `getVideoScreenshot`, and the poster that stands in for OSS's (contract: messaging 4.31; decisions 23, 24).
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
@@ -89,7 +91,7 @@ async fn the_cover_is_the_frame_that_was_asked_for() {
     let video = uploaded(&alice, "a.mp4", &studio.red_then_blue("320x240", "", "a.mp4")).await;
     let early = ask(&alice, json!({ "videoUrl": video, "time": 20, "width": 260, "format": "png" })).await;
     let shot = picture(&server, &early).await;
-    assert_eq!((shot.dimensions(), is_all(&shot, RED)), ((260, 196), true));
+    assert_eq!((shot.dimensions(), is_all(&shot, RED)), ((260, 195), true));
     let late = ask(&alice, json!({ "videoUrl": video, "time": 1500 })).await;
     let shot = picture(&server, &late).await;
     assert_eq!((shot.dimensions(), is_all(&shot, BLUE)), ((320, 240), true));
@@ -248,6 +250,51 @@ async fn an_allowed_host_is_asked_within_bounds() {
     ask_for("videos/moved.mp4").await.refused(400, FAILED);
     assert_eq!(hits.load(Ordering::Relaxed), 2, "nobody is followed elsewhere");
     assert_eq!(server.files().len(), 1, "only the picture stays");
+}
+
+/// It is never silent for long, and would never end.
+#[tokio::test]
+async fn a_host_that_dawdles_is_not_waited_for() {
+    if Studio::open().is_none() {
+        return;
+    }
+    let answer = || async {
+        let drops = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            Some((Ok::<_, Infallible>("x"), ()))
+        });
+        axum::body::Body::from_stream(drops).into_response()
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a test's own server is no task of ours")]
+    tokio::spawn(axum::serve(listener, Router::new().fallback(answer)).into_future());
+    let server = TestServer::with(|config| {
+        config.covers.hosts = vec![format!("http://{address}")];
+        config.covers.timeout_s = 1;
+    })
+    .await;
+    let alice = server.user("alice").await;
+    let began = Instant::now();
+    let body = json!({ "videoUrl": format!("http://{address}/videos/a.mp4"), "time": 20 });
+    ask(&alice, body).await.refused(400, FAILED);
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    assert_eq!(server.files().len(), 0);
+}
+
+#[tokio::test]
+async fn a_cover_keeps_its_shape_however_narrow() {
+    let Some(studio) = Studio::open() else { return };
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let url = uploaded(&alice, "a.mp4", &studio.red_then_blue("640x360", "", "a.mp4")).await;
+    for (width, height) in [(1, 1), (2, 1), (100, 56), (260, 146), (3840, 2160)] {
+        for format in ["png", "jpg"] {
+            let body = json!({ "videoUrl": url, "time": 20, "width": width, "format": format });
+            let shot = picture(&server, &ask(&alice, body).await).await;
+            assert_eq!(shot.dimensions(), (width, height), "{format}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -128,10 +128,19 @@ async fn active_content_is_only_ever_saved() {
 }
 
 #[tokio::test]
-async fn a_page_that_calls_itself_a_picture_is_served_as_one() {
+async fn a_page_that_calls_itself_something_else_is_only_ever_saved() {
     let server = TestServer::start().await;
-    let reply = server.get(&uploaded(&server, "a.png", b"<!doctype html><script>alert(1)</script>").await).await;
-    assert_eq!((reply.header("content-type"), reply.header("x-content-type-options")), ("image/png", "nosniff"));
+    for (name, content) in [
+        ("a.png", "<!doctype html><script>alert(1)</script>"),
+        ("a.jpg", " \n<svg xmlns=\"http://www.w3.org/2000/svg\" onload=\"alert(1)\"/>"),
+        ("a.mp4", "\u{feff}<?xml version=\"1.0\"?>"),
+        ("a.pdf", "<html>"),
+    ] {
+        let reply = server.get(&uploaded(&server, name, content.as_bytes()).await).await;
+        assert_eq!(reply.header("content-type"), "application/octet-stream", "{name}");
+        assert_eq!(reply.header("content-disposition"), "attachment", "{name}");
+        assert_eq!((reply.header("x-content-type-options"), reply.text.as_str()), ("nosniff", content));
+    }
 }
 
 #[tokio::test]
