@@ -188,10 +188,9 @@ pub fn base_url(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> Op
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let believed = trusted.contains(&peer.ip().to_canonical());
     // Of several proxies the first one wrote what the client did.
-    let first = |list: &'_ str| list.split(',').next().unwrap_or_default().trim().to_owned();
-    let forwarded = |name: &str| text(name).filter(|_| believed).map(first);
-    let host: Authority = forwarded("x-forwarded-host").or_else(|| text("host").map(str::to_owned))?.parse().ok()?;
-    let scheme = if forwarded("x-forwarded-proto").is_some_and(|proto| proto == "https") { "https" } else { "http" };
+    let forwarded = |name: &str| text(name).filter(|_| believed)?.split(',').next().map(str::trim);
+    let host: Authority = forwarded("x-forwarded-host").or(text("host"))?.parse().ok()?;
+    let scheme = if forwarded("x-forwarded-proto") == Some("https") { "https" } else { "http" };
     // Names before an `@` are no part of a host, and a made-up one could lead elsewhere.
     (!host.as_str().contains('@')).then(|| format!("{scheme}://{host}"))
 }

@@ -221,11 +221,15 @@ async fn host(video: Vec<u8>) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
         };
         async move { reply }
     };
+    (serve(Router::new().fallback(answer)).await, hits)
+}
+
+async fn serve(host: Router) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     #[expect(clippy::disallowed_methods, reason = "a test's own server is no task of ours")]
-    tokio::spawn(axum::serve(listener, Router::new().fallback(answer)).into_future());
-    (address, hits)
+    tokio::spawn(axum::serve(listener, host).into_future());
+    address
 }
 
 #[tokio::test]
@@ -265,10 +269,7 @@ async fn a_host_that_dawdles_is_not_waited_for() {
         });
         axum::body::Body::from_stream(drops).into_response()
     };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    #[expect(clippy::disallowed_methods, reason = "a test's own server is no task of ours")]
-    tokio::spawn(axum::serve(listener, Router::new().fallback(answer)).into_future());
+    let address = serve(Router::new().fallback(answer)).await;
     let server = TestServer::with(|config| {
         config.covers.hosts = vec![format!("http://{address}")];
         config.covers.timeout_s = 1;

@@ -262,14 +262,20 @@ async fn who_has_answered_before_is_not_taken_for_mute_by_a_new_socket_nor_after
     drop(server);
 }
 
-#[tokio::test]
-async fn what_a_mute_client_was_sent_counts_as_delivered_after_a_grace() {
+/// Bob's stack answers no ping. He has asked, and got `0` and `1` from Alice.
+async fn two_to_a_mute_client() -> (TestServer, Person, Person, RawSocket) {
     let server = TestServer::start().await;
     let (alice, bob) = server.friends("alice", "bob").await;
     let mut mute = bob.raw_socket().await;
     ask(&bob).await;
     say_all(&alice, &bob, 0..2).await;
     assert_eq!(rest(&mut mute).await, ["0", "1"]);
+    (server, alice, bob, mute)
+}
+
+#[tokio::test]
+async fn what_a_mute_client_was_sent_counts_as_delivered_after_a_grace() {
+    let (_server, alice, bob, mut mute) = two_to_a_mute_client().await;
     tokio::time::sleep(MUTE).await;
     // Again and again, not only what was there when the grace was over.
     for text in 2..5 {
@@ -291,12 +297,7 @@ async fn what_a_mute_client_was_sent_counts_as_delivered_after_a_grace() {
 
 #[tokio::test]
 async fn what_a_mute_client_was_sent_just_before_its_network_broke_comes_again() {
-    let server = TestServer::start().await;
-    let (alice, bob) = server.friends("alice", "bob").await;
-    let mut mute = bob.raw_socket().await;
-    ask(&bob).await;
-    say_all(&alice, &bob, 0..2).await;
-    assert_eq!(rest(&mut mute).await, ["0", "1"]);
+    let (_server, alice, bob, mut mute) = two_to_a_mute_client().await;
     // Mute by now, and what came with the first pings counts as received.
     tokio::time::sleep(2 * MUTE).await;
     say_all(&alice, &bob, 2..4).await;
@@ -328,12 +329,7 @@ async fn a_second_socket_of_a_mute_client_neither_repeats_nor_overtakes_what_the
 
 #[tokio::test]
 async fn what_a_mute_client_was_sent_comes_again_if_the_network_broke_at_once() {
-    let server = TestServer::start().await;
-    let (alice, bob) = server.friends("alice", "bob").await;
-    let mut mute = bob.raw_socket().await;
-    ask(&bob).await;
-    say_all(&alice, &bob, 0..2).await;
-    assert_eq!(rest(&mut mute).await, ["0", "1"]);
+    let (_server, _, bob, mute) = two_to_a_mute_client().await;
     mute.reset();
     let mut socket = bob.asking_socket().await;
     expect_all(&mut socket, 0..2).await;
@@ -341,12 +337,7 @@ async fn what_a_mute_client_was_sent_comes_again_if_the_network_broke_at_once() 
 
 #[tokio::test]
 async fn a_mute_client_that_says_goodbye_has_what_it_was_sent() {
-    let server = TestServer::start().await;
-    let (alice, bob) = server.friends("alice", "bob").await;
-    let mut mute = bob.raw_socket().await;
-    ask(&bob).await;
-    say_all(&alice, &bob, 0..2).await;
-    assert_eq!(rest(&mut mute).await, ["0", "1"]);
+    let (_server, _, bob, mut mute) = two_to_a_mute_client().await;
     tokio::time::sleep(Duration::from_millis(900)).await;
     mute.send_frame(0x8, &1000_u16.to_be_bytes()).await;
     while mute.next_frame().await != RawFrame::End {}
