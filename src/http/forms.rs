@@ -1,5 +1,5 @@
-//! Forms and queries in the style of the `qs` library: `a=1&a=2`, `a[]=1`, `a[0]=1` are lists, `a[b]=1` is an object, and so on
-//! into each other (contract: messaging §0 "Body encoding").
+//! Forms in the style of the `qs` library: `a=1&a=2`, `a[]=1`, `a[0]=1` are lists, `a[b]=1` is an object, and so on into each
+//! other (contract: messaging §0 "Body encoding"). Queries are plainer, as they were in the old framework.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,16 @@ const FIELDS_MAX: usize = 10_000;
 /// Brackets of one name that are looked into; the rest of the name is then one word.
 const DEPTH_MAX: usize = 5;
 
-/// The fields of a urlencoded form or a query.
+/// The parameters of a query. Of those of one name the first counts, and brackets are part of a name.
+pub fn parse_query(query: &str) -> Map<String, Value> {
+    let mut fields = Map::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        fields.entry(name).or_insert_with(|| value.into());
+    }
+    fields
+}
+
+/// The fields of a urlencoded form.
 pub fn parse(bytes: &[u8]) -> Result<Map<String, Value>> {
     let mut form = Form::default();
     for (name, value) in form_urlencoded::parse(bytes) {
@@ -143,6 +152,13 @@ mod tests {
         }
         assert_eq!(parsed("ids[]=1"), json!({ "ids": ["1"] }));
         assert_eq!(parsed("ids=1"), json!({ "ids": "1" }));
+    }
+
+    #[test]
+    fn the_first_of_equal_names_counts_in_a_query() {
+        let fields = parse_query("limit=1&page=2&limit=3&a[b]=%E4%BD%A0");
+        assert_eq!(Value::Object(fields), json!({ "limit": "1", "page": "2", "a[b]": "你" }));
+        assert!(parse_query("").is_empty());
     }
 
     #[test]

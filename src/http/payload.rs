@@ -42,7 +42,7 @@ impl<T: Draft, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = AppError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let mut fields = Fields::new(forms::parse(parts.uri.query().unwrap_or_default().as_bytes())?);
+        let mut fields = Fields::new(forms::parse_query(parts.uri.query().unwrap_or_default()));
         for (name, value) in path_fields(parts, state).await? {
             fields.insert(name, value);
         }
