@@ -15,7 +15,7 @@ use crate::db::{Db, in_time};
 use crate::error::{AppError, Result};
 use crate::hub::Hub;
 use crate::metrics::Metrics;
-use crate::{friends, gateway, groups, media, messages, visitors};
+use crate::{answers, friends, gateway, groups, media, messages, visitors};
 
 /// The state that axum hands to handlers.
 pub type Shared = Arc<App>;
@@ -36,6 +36,7 @@ pub struct App {
     pub visitors: visitors::State,
     pub friends: friends::State,
     pub groups: groups::State,
+    pub answers: answers::State,
     pub media: media::State,
     pub messages: messages::State,
     pub gateway: gateway::State,

@@ -11,6 +11,13 @@ pub const MINUTE_MS: i64 = 60_000;
 pub const HOUR_MS: i64 = 60 * MINUTE_MS;
 /// One day in the unit of this module.
 pub const DAY_MS: i64 = 24 * HOUR_MS;
+/// How long a row that is kept in memory is trusted: a change made behind this server's back shows after this.
+const TRUSTED_MS: i64 = MINUTE_MS / 2;
+
+/// Whether what was read at `read_ms` is still trusted; it is not if the clock has been set back behind that.
+pub fn is_trusted(read_ms: i64, now_ms: i64) -> bool {
+    (0..=TRUSTED_MS).contains(&(now_ms - read_ms))
+}
 
 /// Where `now` comes from: the system, or a test that moves it by hand.
 #[derive(Clone, Debug, Default)]

@@ -13,6 +13,9 @@ mod layers;
 pub use layers::unknown_variables;
 use layers::{decode, overlay, overlay_env};
 
+/// The largest count, number of bytes or time of a setting that is one.
+const COUNT_MAX: u64 = 1_000_000_000;
+
 /// The defaults, which are also the documentation of every key.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
 
@@ -194,9 +197,8 @@ impl Config {
             let shown = path.display().to_string();
             let text = std::fs::read_to_string(path)
                 .map_err(|e| ConfigError::File { path: shown.clone(), problem: e.to_string() })?;
-            let own: Table = text
-                .parse()
-                .map_err(|e: toml::de::Error| ConfigError::File { path: shown.clone(), problem: e.to_string() })?;
+            let own: Table =
+                text.parse().map_err(|e| ConfigError::File { path: shown.clone(), problem: problem_of(&e, &text) })?;
             overlay(&mut table, own, "", &shown, &mut origins)?;
         }
         overlay_env(&mut table, "", env, &mut origins)?;
@@ -258,14 +260,21 @@ impl Config {
             return bad("jwt_secret", "must have 16 characters or more, or be empty to have one made");
         }
         self.check_counts(&bad)?;
-        if self.http.bodies_bytes_max < self.http.body_bytes_max {
-            return bad("http.bodies_bytes_max", "must be http.body_bytes_max or more");
+        let (one, all) = (self.http.body_bytes_max as u64, self.http.bodies_bytes_max as u64);
+        if !(one..=COUNT_MAX).contains(&all) {
+            return bad("http.bodies_bytes_max", "must be http.body_bytes_max or more, and 1000000000 at most");
         }
         if self.ws.outbox_bytes_max < 65_536 {
             return bad("ws.outbox_bytes_max", "must be 65536 or more");
         }
-        if self.passwords.memory_kib < 8 || self.passwords.iterations == 0 {
-            return bad("passwords.memory_kib", "memory_kib must be 8 or more, and iterations 1 or more");
+        if !(8..=4_194_304).contains(&self.passwords.memory_kib) {
+            return bad("passwords.memory_kib", "must be between 8 and 4194304");
+        }
+        if !(1..=1000).contains(&self.passwords.iterations) {
+            return bad("passwords.iterations", "must be between 1 and 1000");
+        }
+        if self.passwords.parallel_max > 1024 {
+            return bad("passwords.parallel_max", "must be between 0, which is the number of cores, and 1024");
         }
         if !(1..=36_500).contains(&self.tokens.ttl_days) {
             return bad("tokens.ttl_days", "must be between 1 and 36500");
@@ -279,7 +288,7 @@ impl Config {
         self.check_files(&bad)
     }
 
-    /// Settings that would switch something off if they were 0.
+    /// Settings that would switch something off if they were 0, and overflow something if they were too large.
     fn check_counts(&self, bad: &dyn Fn(&str, &str) -> Result<(), ConfigError>) -> Result<(), ConfigError> {
         let positive = [
             ("http.body_bytes_max", self.http.body_bytes_max as u64),
@@ -306,8 +315,8 @@ impl Config {
             ("covers.parallel_max", self.covers.parallel_max as u64),
             ("oss.timeout_s", self.oss.timeout_s),
         ];
-        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return bad(key, "must be 1 or more");
+        if let Some((key, _)) = positive.iter().find(|(_, value)| !(1..=COUNT_MAX).contains(value)) {
+            return bad(key, "must be 1 or more, and 1000000000 at most");
         }
         Ok(())
     }
@@ -351,6 +360,20 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// What is wrong with a file, and where; not the line itself, which may hold a secret.
+fn problem_of(error: &toml::de::Error, text: &str) -> String {
+    let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count()) + 1;
+    format!("line {line}: {}", error.message())
+}
+
+/// Makes a folder that nobody but this user may look into: it is for messages and secrets.
+pub fn make_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
 }
 
 /// The path from the root, without `..`: neither folder need be made yet.

@@ -52,6 +52,12 @@ impl AppError {
         Self::Busy(None)
     }
 
+    /// What the log needs to know: the cause, where the text is only what the client may hear.
+    pub fn for_log(&self) -> String {
+        use std::error::Error;
+        self.source().map_or_else(|| self.to_string(), ToString::to_string)
+    }
+
     /// The store is away; `cause` is logged.
     pub fn unavailable(cause: impl Into<BoxError>) -> Self {
         Self::Busy(Some(cause.into()))

@@ -1,23 +1,25 @@
 //! From a configuration to a running server, and back to nothing.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::Method;
+use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::accounts::passwords::Passwords;
 use crate::accounts::tokens::Tokens;
 use crate::app::{App, Shared};
 use crate::blobs::Blobs;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, make_private};
 use crate::db::Db;
 use crate::error::{AppError, Result};
 use crate::http::edge::{self, Bounds};
@@ -28,12 +30,14 @@ use crate::hub::Hub;
 use crate::messages::{self, committer::Committer};
 use crate::metrics::Metrics;
 use crate::operations::Operations;
-use crate::{accounts, friends, gateway, groups, http, jobs, media, router, visitors};
+use crate::{accounts, answers, friends, gateway, groups, http, jobs, media, router, visitors};
 
 /// Connections that the kernel keeps while the server is busy: a herd of clients comes back after every restart.
 const BACKLOG: u32 = 4096;
 /// How long a stop waits for running requests and accepted messages.
 const GRACE: Duration = Duration::from_secs(2);
+/// Rest before a background task that panicked begins again.
+const RESTART_REST: Duration = Duration::from_secs(1);
 /// How long a stop waits for the store.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
@@ -68,6 +72,7 @@ impl Server {
             visitors: visitors::State::new(&config.limits),
             friends: friends::State::default(),
             groups: groups::State::default(),
+            answers: answers::State::default(),
             media: media::State::new(&config)?,
             messages: messages::State::new(committer),
             gateway: gateway::State::default(),
@@ -79,14 +84,13 @@ impl Server {
             metrics,
         });
         app.tasks.spawn(messages::committer::run(app.clone(), queue));
-        let own = app.clone();
-        app.tasks.spawn(async move { own.db.run_checkpoints(&own.stop).await });
-        app.tasks.spawn(messages::receipts::run(app.clone()));
-        app.tasks.spawn(messages::backlog::run(app.clone()));
-        app.tasks.spawn(messages::delivery::run(app.clone()));
-        app.tasks.spawn(gateway::run_heartbeat(app.clone()));
         app.tasks.spawn(media::start(app.clone()));
-        app.tasks.spawn(jobs::retention::run(app.clone()));
+        run_always(&app, "checkpoints", |app| async move { app.db.run_checkpoints(&app.stop).await });
+        run_always(&app, "receipts", messages::receipts::run);
+        run_always(&app, "backlog", messages::backlog::run);
+        run_always(&app, "delivery", messages::delivery::run);
+        run_always(&app, "heartbeat", gateway::run_heartbeat);
+        run_always(&app, "retention", jobs::retention::run);
         let own = app.clone();
         app.tasks.spawn(async move { serve(listener, &own).await });
         let operations = for_operations.map(|listener| Operations::start(listener, &app));
@@ -112,6 +116,32 @@ impl Server {
         }
         if let Some(operations) = self.operations {
             operations.stop();
+        }
+    }
+}
+
+/// Runs a background loop until the server stops. One that panics begins again: what it stumbled over is one row or one person's, and
+/// what it does is for all.
+fn run_always<W: Future<Output = ()> + Send + 'static>(
+    app: &Shared,
+    name: &'static str,
+    begin: impl Fn(Shared) -> W + Send + 'static,
+) {
+    let (own, stop) = (app.clone(), app.stop.clone());
+    app.tasks.spawn(repeated(name, RESTART_REST, stop, move || begin(own.clone())));
+}
+
+async fn repeated<W: Future<Output = ()>>(
+    name: &'static str,
+    rest: Duration,
+    stop: CancellationToken,
+    begin: impl Fn() -> W,
+) {
+    while AssertUnwindSafe(begin()).catch_unwind().await.is_err() {
+        error!(task = name, "a background task panicked; it begins again");
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            () = stop.cancelled() => return,
         }
     }
 }
@@ -183,7 +213,7 @@ fn secret(config: &Config) -> Result<String> {
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
         Err(cause) => return Err(AppError::internal(format!("{} cannot be read: {cause}", path.display()))),
     }
-    std::fs::create_dir_all(&config.data_dir).map_err(AppError::internal)?;
+    make_private(&config.data_dir).map_err(AppError::internal)?;
     let secret = format!("{}{}", crate::ids::uuid(), crate::ids::uuid());
     write_private(&path, &secret).map_err(|cause| {
         AppError::internal(format!("the token secret cannot be kept in {}: {cause}", path.display()))
@@ -201,4 +231,22 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = options.open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_background_task_that_panics_begins_again_until_the_stop() {
+        let (times, stop) = (AtomicU32::new(0), CancellationToken::new());
+        let begin = || async { assert!(times.fetch_add(1, Ordering::Relaxed) == 2, "on purpose") };
+        repeated("test", Duration::ZERO, stop.clone(), begin).await;
+        assert_eq!(times.load(Ordering::Relaxed), 3);
+        stop.cancel();
+        repeated("test", Duration::from_hours(1), stop, begin).await;
+        assert_eq!(times.load(Ordering::Relaxed), 4, "it ends with the server");
+    }
 }

@@ -1,19 +1,23 @@
 //! The command line: `serve` (the default), `migrate`, `check-config`, `describe`.
 
-use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::error::Error;
+use std::ffi::OsStr;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use qingniao::clock::Clock;
 use qingniao::config::{self, Config, LogFormat};
-use qingniao::db::Db;
+use qingniao::db::{self, Claim, Db};
 use qingniao::docs;
+use qingniao::error::AppError;
 use qingniao::lifecycle::Server;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Messages are freed by other threads than made them, and glibc's allocator has a lock for that: 10 % of a message's CPU.
 #[global_allocator]
@@ -58,16 +62,18 @@ enum Form {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let config = match Config::load(arguments.config.as_deref(), &|name| std::env::var(name).ok()) {
-        Ok(config) => config,
+    let settings = read_settings(arguments.config.as_deref());
+    let (config, filter) = match settings {
+        Ok(settings) => settings,
         Err(cause) => {
-            eprintln!("qingniao: {cause}");
+            // As with the log.
+            let _ = writeln!(std::io::stderr(), "qingniao: {cause}");
             return ExitCode::from(2);
         }
     };
-    start_log(config.log.format);
+    start_log(config.log.format, filter);
     for name in config::unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
-        warn!("{name} is no setting; config/default.toml names them all");
+        warn!("unknown setting {name}; config/default.toml lists them all (the database's is DATABASE_URL)");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("the runtime starts");
     let outcome = runtime.block_on(async {
@@ -84,30 +90,40 @@ fn main() -> ExitCode {
                     Form::Asyncapi => docs::asyncapi::document(),
                     Form::Postman => docs::postman::collection(),
                 };
-                println!("{description:#}");
+                // Whoever reads may have seen enough.
+                let _ = writeln!(std::io::stdout(), "{description:#}");
                 Ok(())
             }
         }
     });
-    // Work that hangs on a blocking thread, as a name that nobody resolves or a disk that does not answer, is not waited for.
+    // Do not wait for work stuck on a blocking thread, such as a DNS lookup or a disk that never answers.
     runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {
-            use std::error::Error;
-            let source = cause.source().map_or_else(|| cause.to_string(), ToString::to_string);
-            error!(cause = source, "qingniao cannot go on");
+            error!(cause = cause.for_log(), "fatal error, exiting");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn serve(config: Config) -> qingniao::error::Result<()> {
+async fn serve(config: Config) -> Result<(), AppError> {
     let shown = config.clone();
     raise_open_files(config.http.connections_max);
     // Before the first log line says that the server is there: a signal that follows it must find its handler.
-    let signals = Signals::listen();
-    let server = Server::start(config, Clock::System).await?;
+    let mut signals = Signals::listen();
+    let start = async {
+        let claim = Claim::new(&config).await?;
+        Ok::<_, AppError>((claim, Server::start(config, Clock::System).await?))
+    };
+    let (mut claim, server) = tokio::select! {
+        // A migration, or the wait for the end of another server, may take long.
+        () = signals.next() => {
+            info!("stopped before the start was done");
+            return Ok(());
+        }
+        started = start => started?,
+    };
     info!("listening on http://{} (HTTP under /api, push under /ws)", server.address);
     if let Some(operations) = &server.operations {
         info!("operations on http://{} (/healthz, /readyz, /metrics)", operations.address);
@@ -132,11 +148,15 @@ async fn serve(config: Config) -> qingniao::error::Result<()> {
     } else {
         warn!("no ffmpeg was found: getVideoScreenshot fails; install it or set covers.ffmpeg_path");
     }
-    signals.wait().await;
+    let outcome = tokio::select! {
+        () = signals.next() => Ok(()),
+        cause = claim.lost() => Err(cause),
+    };
     info!("stopping");
     server.stop().await;
+    drop(claim);
     info!("stopped");
-    Ok(())
+    outcome
 }
 
 /// Every connection is an open file, and a shell's usual limit is 1024: takes all that the system allows this process.
@@ -156,6 +176,8 @@ fn raise_open_files(connections_max: usize) {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Its terminal was closed.
+    hangup: Signal,
 }
 
 impl Signals {
@@ -163,25 +185,83 @@ impl Signals {
         Self {
             terminate: signal(SignalKind::terminate()).expect("signals can be listened to"),
             interrupt: signal(SignalKind::interrupt()).expect("signals can be listened to"),
+            hangup: signal(SignalKind::hangup()).expect("signals can be listened to"),
         }
     }
 
-    async fn wait(mut self) {
+    async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }
 
-fn start_log(format: LogFormat) {
+/// The configuration and the log's filter, or what is wrong with them.
+fn read_settings(file: Option<&Path>) -> Result<(Config, EnvFilter), Box<dyn Error>> {
+    let is_ours = |name: &OsStr| {
+        let name = name.to_string_lossy();
+        name.starts_with("QINGNIAO_") || name == "DATABASE_URL" || name == EnvFilter::DEFAULT_ENV
+    };
+    if let Some((name, _)) = std::env::vars_os().find(|(name, value)| is_ours(name) && value.to_str().is_none()) {
+        return Err(format!("the value of {} is not UTF-8", name.to_string_lossy()).into());
+    }
+    let config = Config::load(file, &|name| std::env::var(name).ok())?;
+    db::check_url(&config.database_url).map_err(|problem| format!("`database_url` (DATABASE_URL): {problem}"))?;
     // An empty RUST_LOG is not set, as with every other variable.
-    let level = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|level| !level.trim().is_empty());
-    let filter = level.and_then(|level| level.parse().ok()).unwrap_or_else(|| EnvFilter::new("info"));
+    let levels = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|levels| !levels.trim().is_empty());
+    Ok((config, filter(levels.as_deref().unwrap_or("info"))?))
+}
+
+/// As [`EnvFilter`] reads it, which takes a misspelt level for a module of which everything is to be logged, and logs nothing else.
+fn filter(levels: &str) -> Result<EnvFilter, String> {
+    let is_level = |part: &str| part.trim().parse::<LevelFilter>().is_ok();
+    let odd = levels.split(',').find(|part| !part.contains(['=', '[', ']', '}']) && !is_level(part));
+    match odd {
+        Some(odd) => {
+            Err(format!("RUST_LOG: `{odd}` is no level; error, warn, info, debug, trace or off is, or qingniao=debug"))
+        }
+        None => levels.parse().map_err(|cause| format!("RUST_LOG: {cause}")),
+    }
+}
+
+/// The log's end. A line that cannot be written (a full disk, a reader that is gone) is lost, and nothing else: to `eprintln!`,
+/// which the log would fall back on, it is a reason to panic.
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        // Nobody could be told.
+        let _ = std::io::stderr().write_all(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn start_log(format: LogFormat, filter: EnvFilter) {
     let colours = std::io::stderr().is_terminal();
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Log).with_ansi(colours);
     match format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_level_is_refused() {
+        for levels in ["info", "warn,qingniao=debug", "qingniao::db=trace,off", "[span{user=1}]=debug", "INFO"] {
+            assert!(filter(levels).is_ok(), "{levels}");
+        }
+        for levels in ["verbose", "info,loud", "qingniao=loud", "qingniao"] {
+            assert!(filter(levels).is_err(), "{levels}");
+        }
     }
 }

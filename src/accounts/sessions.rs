@@ -11,9 +11,9 @@ use super::model::{Account, AccountRow, Role, SessionRow, User};
 use super::store;
 use super::tokens::Claims;
 use crate::app::{App, Shared};
-use crate::clock::{DAY_MS, MINUTE_MS};
-use crate::db::Conn;
+use crate::clock::{DAY_MS, is_trusted};
 use crate::db::sql::ROWS_MAX;
+use crate::db::{Conn, in_time};
 use crate::error::{AppError, Result};
 use crate::ids::{self, UserId};
 use crate::metrics::Fill;
@@ -25,8 +25,6 @@ const CACHED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const CACHED_USERS: usize = 100_000;
 /// What a user takes beside its texts: the row, two sessions, the cache's own bookkeeping.
 const CACHED_USER_BYTES: usize = 600;
-/// How long they are believed: what was changed past this server, by hand or by another one, is seen after this.
-const CACHED_USER_MS: i64 = MINUTE_MS / 2;
 /// Close code for a user's sockets whose token was replaced; the client then shows its own dialog (decision 12).
 pub const CLOSE_SUPERSEDED: u16 = 4001;
 
@@ -96,7 +94,7 @@ impl Weighter<UserId, Arc<Entry>> for ByBytes {
 /// Somebody with a live token.
 #[derive(Clone, Debug)]
 pub struct Bearer {
-    /// The row, at most as old as its last change.
+    /// The row; a change made behind this server's back may take half a minute to show.
     pub user: Arc<User>,
     /// How the token lets them act.
     pub role: Role,
@@ -261,7 +259,7 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Result<Bearer, Rejec
     let of_token = |live: &Live| live.is(&claims, now_ms);
     let Some(known) = known(app, claims.id).await? else {
         // With the token gone as well, the store was emptied: the client must hear the one text from which it recovers.
-        let live = Box::pin(async { list_live(&mut app.db.read().await?.conn(), claims.id).await }).await?;
+        let live = in_time(Box::pin(async { list_live(&mut app.db.read().await?.conn(), claims.id).await })).await?;
         return Ok(Err(if live.iter().any(of_token) { Rejection::Missing } else { Rejection::Token }));
     };
     let Some(live) = known.live.iter().find(|live| of_token(live)) else { return Ok(Err(Rejection::Token)) };
@@ -297,8 +295,7 @@ pub async fn user(app: &App, id: UserId) -> Result<Option<Arc<User>>> {
 
 async fn known(app: &App, id: UserId) -> Result<Option<Arc<Entry>>> {
     let now_ms = app.clock.now_ms();
-    let stale = |entry: &Entry| now_ms - entry.loaded_at > CACHED_USER_MS;
-    if app.accounts.known.0.get(&id).is_some_and(|entry| stale(&entry)) {
+    if app.accounts.known.0.get(&id).is_some_and(|entry| !is_trusted(entry.loaded_at, now_ms)) {
         forget(app, id);
     }
     // A row that changes while it is loaded is not kept: `forget` also removes the placeholder.
@@ -308,7 +305,7 @@ async fn known(app: &App, id: UserId) -> Result<Option<Arc<Entry>>> {
     };
     app.metrics.loads.users.inc();
     // Boxed, as everything large that a message seldom needs: each request would be made with room for it.
-    let Some(known) = Box::pin(load(app, id, now_ms)).await? else { return Ok(None) };
+    let Some(known) = in_time(Box::pin(load(app, id, now_ms))).await? else { return Ok(None) };
     // An error means that the row changed meanwhile: this request may still use what it read.
     let _ = guard.insert(known.clone());
     Ok(Some(known))

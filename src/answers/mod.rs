@@ -6,3 +6,5 @@ pub mod handlers;
 pub mod model;
 pub mod service;
 mod store;
+
+pub use service::State;

@@ -44,35 +44,40 @@ pub struct Draft {
 /// The entries that answer `question`, best first; of two that fit alike, the more liked, then the newer (`entries` come
 /// newest first).
 pub fn fitting(entries: Vec<Entry>, question: &str) -> Vec<Entry> {
-    let question = Words::of(question);
+    let question = question.to_lowercase();
+    let question = Words::of(&question);
     let mut scored: Vec<(u32, Entry)> = entries
         .into_iter()
-        .map(|entry| (question.fit(&Words::of(&entry.ask)), entry))
+        .map(|entry| (question.fit(&Words::of(&entry.ask.to_lowercase())), entry))
         .filter(|(score, _)| *score >= FIT_MIN)
         .collect();
     scored.sort_by_key(|(score, entry)| std::cmp::Reverse((*score, entry.like_count)));
     scored.into_iter().map(|(_, entry)| entry).collect()
 }
 
-/// A text without case, spaces and punctuation, whole and in pieces: words of letters and digits, and pairs of neighbouring
-/// characters where a script has no spaces.
+/// A text of lower case without spaces and punctuation, whole and in pieces: words of letters and digits, and pairs of
+/// neighbouring characters where a script has no spaces.
 #[derive(Debug)]
-struct Words {
+struct Words<'a> {
     whole: String,
-    pieces: HashSet<String>,
+    pieces: HashSet<&'a str>,
 }
 
-impl Words {
-    fn of(text: &str) -> Self {
-        let text = text.to_lowercase();
+impl<'a> Words<'a> {
+    fn of(text: &'a str) -> Self {
         let whole = text.chars().filter(|c| c.is_alphanumeric()).collect();
         let mut pieces = HashSet::new();
         for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
-            for run in word.chars().collect::<Vec<_>>().chunk_by(|a, b| spaced(*a) == spaced(*b)) {
-                if spaced(run[0]) || run.len() == 1 {
-                    pieces.insert(run.iter().collect());
+            let places: Vec<_> = word.char_indices().collect();
+            for run in places.chunk_by(|(_, a), (_, b)| spaced(*a) == spaced(*b)) {
+                let piece = |run: &[(usize, char)]| {
+                    let ((begin, _), (last, c)) = (run[0], run[run.len() - 1]);
+                    &word[begin..last + c.len_utf8()]
+                };
+                if spaced(run[0].1) || run.len() == 1 {
+                    pieces.insert(piece(run));
                 } else {
-                    pieces.extend(run.windows(2).map(|pair| pair.iter().collect::<String>()));
+                    pieces.extend(run.windows(2).map(piece));
                 }
             }
         }
@@ -81,7 +86,7 @@ impl Words {
 
     /// How well a prepared question fits this one: the same words 1000, one inside the other from 700, half the pieces
     /// in common from 500.
-    fn fit(&self, ask: &Self) -> u32 {
+    fn fit(&self, ask: &Words<'_>) -> u32 {
         let (mine, theirs) = (self.whole.chars().count(), ask.whole.chars().count());
         if mine == 0 || theirs == 0 {
             return 0;

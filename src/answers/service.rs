@@ -1,6 +1,8 @@
 //! A person's own questions and answers. Nobody sees or changes another's (decision 31); another's question only finds
 //! the answer that fits it.
 
+use tokio::sync::Semaphore;
+
 use super::model::{Draft, Entry, fitting};
 use super::store;
 use crate::app::App;
@@ -11,6 +13,21 @@ use crate::ids::{AnswerId, UserId};
 const ENTRIES_MAX: i64 = 500;
 /// Characters of a question that are compared; what follows adds nothing to what is asked.
 const QUESTION_MAX: usize = 500;
+
+/// Questions that are compared at the same time.
+const TURNS_MAX: usize = 1;
+
+/// Whose turn it is to compare.
+#[derive(Debug)]
+pub struct State {
+    turns: Semaphore,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { turns: Semaphore::new(TURNS_MAX) }
+    }
+}
 
 const TOO_MANY: AppError = AppError::refused("问答数量已达上限");
 
@@ -62,8 +79,11 @@ pub async fn list(app: &App, me: UserId, kind: Option<&str>) -> Result<Vec<Entry
 
 /// My entries that answer `question`, best first.
 pub async fn search(app: &App, me: UserId, kind: Option<&str>, question: &str) -> Result<Vec<Entry>> {
+    // Five hundred long entries take milliseconds and a connection, which everybody else's messages would wait for.
+    let _turn = app.answers.turns.acquire().await.map_err(AppError::internal)?;
     let entries = list(app, me, kind).await?;
-    Ok(fitting(entries, cut(question)))
+    let question = cut(question).to_owned();
+    tokio::task::spawn_blocking(move || fitting(entries, &question)).await.map_err(AppError::internal)
 }
 
 /// What `of` has prepared for `question`, whatever the kind.

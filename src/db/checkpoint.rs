@@ -44,7 +44,7 @@ impl Checkpoints {
         let mut connection = None;
         while let Some(()) = stop.run_until_cancelled(self.due()).await {
             if let Err(cause) = self.step(&mut connection).await {
-                warn!(%cause, "SQLite's log could not be copied into its file; whoever writes has to do it meanwhile");
+                warn!(%cause, "a checkpoint of SQLite's log failed; until one succeeds, commits do that work");
                 connection = None;
                 stop.run_until_cancelled(sleep(RETRY)).await;
             }

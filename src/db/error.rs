@@ -16,27 +16,39 @@ const MYSQL_PASSING: [u16; 15] =
 /// SQLite primary result codes that pass: busy, locked, read-only, I/O error, full, cannot open.
 const SQLITE_PASSING: [i32; 6] = [5, 6, 8, 10, 13, 14];
 
+/// Of those, what lasts until somebody acts: a full disk, a store that may only be read.
+const MYSQL_LASTING: [u16; 8] = [1021, 1026, 1030, 1114, 1180, 1290, 1792, 1836];
+/// As [`MYSQL_LASTING`].
+const SQLITE_LASTING: [i32; 4] = [8, 10, 13, 14];
+
 impl From<sqlx::Error> for AppError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
         let passes = match &error {
             E::Io(_) | E::Tls(_) | E::Protocol(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed => true,
-            E::Database(e) => passes(e.as_ref()),
+            E::Database(e) => is_among(e.as_ref(), &MYSQL_PASSING, &SQLITE_PASSING),
             _ => false,
         };
         if passes { Self::unavailable(error) } else { Self::internal(error) }
     }
 }
 
-fn passes(error: &dyn DatabaseError) -> bool {
+fn is_among(error: &dyn DatabaseError, mysql: &[u16], sqlite: &[i32]) -> bool {
     if let Some(e) = error.try_downcast_ref::<MySqlDatabaseError>() {
-        return MYSQL_PASSING.contains(&e.number());
+        return mysql.contains(&e.number());
     }
     if error.try_downcast_ref::<SqliteError>().is_some() {
         let code: i32 = error.code().and_then(|code| code.parse().ok()).unwrap_or(0);
-        return SQLITE_PASSING.contains(&(code & 0xff));
+        return sqlite.contains(&(code & 0xff));
     }
     false
+}
+
+/// Whether the store takes nothing until an operator acts: its disk is full, or it may only be read.
+pub fn needs_operator(error: &AppError) -> bool {
+    let AppError::Busy(Some(source)) = error else { return false };
+    let Some(sqlx::Error::Database(error)) = source.downcast_ref::<sqlx::Error>() else { return false };
+    is_among(error.as_ref(), &MYSQL_LASTING, &SQLITE_LASTING)
 }
 
 /// Whether a unique index refused the row; the transaction goes on.

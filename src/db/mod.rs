@@ -4,21 +4,25 @@
 //! of [`macros`](self), which hand it to the native driver of either engine. Only [`dialect`] knows that the engines differ.
 
 mod checkpoint;
+mod claim;
 pub mod dialect;
 mod error;
 mod lease;
 pub(crate) mod macros;
 mod open;
 pub mod packed;
+mod schema;
 pub mod sql;
 mod writer;
 
 use std::time::Duration;
 
 use checkpoint::Checkpoints;
-pub use error::{is_deadlock, is_unique_violation};
+pub use claim::Claim;
+pub use error::{is_deadlock, is_unique_violation, needs_operator};
 use lease::{Lease, LeaseTx};
 pub(crate) use macros::{execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional};
+pub use open::check_url;
 use prometheus::{Histogram, HistogramOpts, HistogramVec};
 use sqlx::pool::PoolConnection;
 use sqlx::{MySqlPool, Sqlite, SqliteConnection, SqlitePool};
@@ -216,6 +220,13 @@ impl Db {
         let mut reader = self.read().await?;
         let (_,) = fetch_one!(&mut reader.conn(), (i64,), "SELECT COUNT(*) FROM inboxes WHERE user_id = 0")?;
         Ok(())
+    }
+
+    /// Commits next to nothing: shows that the store can be written.
+    pub async fn try_write(&self) -> Result<()> {
+        let mut tx = self.begin().await?;
+        execute!(&mut tx.conn(), "UPDATE backlog_progress SET filed_id = filed_id WHERE id = 1")?;
+        tx.commit().await
     }
 
     /// Closes every connection; SQLite folds its log into the file.

@@ -4,19 +4,16 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Executor, MySqlConnection};
 
 use super::checkpoint::Checkpoints;
+use super::schema;
 use super::writer::Writer;
 use super::{Db, Pools, Waits};
-use crate::config::Config;
+use crate::config::{Config, make_private};
 use crate::error::{AppError, Result};
-
-static MYSQL: Migrator = sqlx::migrate!("migrations/mysql");
-static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Prepared statements kept a connection: the statements of all stores plus one for each length of the multi-row ones.
 const STATEMENTS_MAX: usize = 512;
@@ -41,34 +38,60 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl Db {
     /// Opens the store that `config` names and brings its schema up to date.
     pub async fn open(config: &Config) -> Result<Self> {
-        let url = config.database_url.as_str();
-        let pools = if url.is_empty() {
-            open_sqlite(SqliteConnectOptions::new().filename(config.sqlite_path()), config).await?
-        } else if url.starts_with("sqlite:") {
-            open_sqlite(SqliteConnectOptions::from_str(url)?, config).await?
-        } else {
-            open_mysql(url, config).await?
+        let pools = match sqlite_options(config)? {
+            Some(options) => open_sqlite(options, config).await?,
+            None => open_mysql(config).await?,
         };
         let db = Self { pools, waits: Waits::default() };
         db.migrate().await?;
         Ok(db)
     }
 
+    /// Brings the schema up to date, and sees to it that the store can be written.
     async fn migrate(&self) -> Result<()> {
         match &self.pools {
-            Pools::MySql(pool) => MYSQL.run(pool).await,
-            Pools::Sqlite { writer, .. } => SQLITE.run(writer.lock().await?.connection()).await,
+            Pools::MySql(pool) => schema::migrate_mysql(&pool.connect_options()).await?,
+            Pools::Sqlite { writer, .. } => schema::migrate_sqlite(writer.lock().await?.connection()).await?,
         }
-        .map_err(AppError::internal)
+        let tried = self.try_write().await;
+        tried.map_err(|cause| AppError::internal(format!("the database cannot be written: {}", cause.for_log())))
+    }
+}
+
+/// SQLite's file, in a folder that is made if it is not there; `None` for MySQL.
+pub(super) fn sqlite_options(config: &Config) -> Result<Option<SqliteConnectOptions>> {
+    let options = match config.database_url.as_str() {
+        "" => SqliteConnectOptions::new().filename(config.sqlite_path()),
+        url if url.starts_with("sqlite:") => SqliteConnectOptions::from_str(url)?,
+        _ => return Ok(None),
+    };
+    if let Some(folder) = options.get_filename().parent().filter(|folder| *folder != Path::new("")) {
+        make_private(folder).map_err(|cause| {
+            AppError::internal(format!("{} cannot be made (key `data_dir`): {cause}", folder.display()))
+        })?;
+    }
+    Ok(Some(options))
+}
+
+/// Whether [`Db::open`] can make something of this URL; if not, why.
+pub fn check_url(url: &str) -> std::result::Result<(), String> {
+    const ESCAPES: &str = "in its name and password write # as %23, / as %2F, ? as %3F, @ as %40";
+    if url.is_empty() {
+        return Ok(());
+    }
+    if url.starts_with("sqlite:") {
+        let options = SqliteConnectOptions::from_str(url).map_err(|cause| cause.to_string())?;
+        let is_file = !url.contains(":memory:") && !options.get_filename().as_os_str().is_empty();
+        return if is_file { Ok(()) } else { Err("must name a file: all else is gone at the end".to_owned()) };
+    }
+    let options = MySqlConnectOptions::from_str(url).map_err(|cause| format!("{cause}; {ESCAPES}"))?;
+    match options.get_database() {
+        Some(name) if !name.is_empty() => Ok(()),
+        _ => Err("must end with the name of a database, as mysql://user:password@host:3306/qingniao".to_owned()),
     }
 }
 
 async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<Pools> {
-    if let Some(folder) = options.get_filename().parent().filter(|folder| *folder != Path::new("")) {
-        std::fs::create_dir_all(folder).map_err(|cause| {
-            AppError::internal(format!("{} cannot be made (key `data_dir`): {cause}", folder.display()))
-        })?;
-    }
     let options = options
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
@@ -99,15 +122,21 @@ async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<P
     Ok(Pools::Sqlite { readers, writer, checkpoints })
 }
 
-async fn open_mysql(url: &str, config: &Config) -> Result<Pools> {
-    let options = MySqlConnectOptions::from_str(url)?.charset("utf8mb4").statement_cache_capacity(STATEMENTS_MAX);
-    // The pool tries again until its patience ends, and then tells of its patience only: ask once for the cause.
-    let reached = match tokio::time::timeout(PATIENCE, MySqlConnection::connect_with(&options)).await {
-        Ok(Ok(connection)) => connection.close().await.map_err(|cause| cause.to_string()),
-        Ok(Err(cause)) => Err(cause.to_string()),
+/// A connection beside the pool, or why there is none.
+pub(super) async fn reach(options: &MySqlConnectOptions) -> Result<MySqlConnection> {
+    let reached = match tokio::time::timeout(PATIENCE, MySqlConnection::connect_with(options)).await {
+        Ok(reached) => reached.map_err(|cause| cause.to_string()),
         Err(_) => Err("no answer".to_owned()),
     };
-    reached.map_err(|cause| AppError::internal(format!("the database of `database_url` (DATABASE_URL): {cause}")))?;
+    reached.map_err(|cause| AppError::internal(format!("the database of `database_url` (DATABASE_URL): {cause}")))
+}
+
+async fn open_mysql(config: &Config) -> Result<Pools> {
+    let options = MySqlConnectOptions::from_str(&config.database_url)?
+        .charset("utf8mb4")
+        .statement_cache_capacity(STATEMENTS_MAX);
+    // The pool tries again until its patience ends, and then tells of its patience only: ask once for the cause.
+    reach(&options).await?.close().await?;
     let pool = MySqlPoolOptions::new()
         .max_connections(config.database.connections_max)
         .test_before_acquire(false)

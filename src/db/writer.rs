@@ -1,7 +1,7 @@
 //! SQLite's one writer: a connection behind a fair lock.
 //!
 //! Not a pool of one: sqlx asks each connection that comes back whether it lives, and the next writer would wait for that
-//! round to the connection's thread. The thread ends only with the process.
+//! round to the connection's thread.
 
 use std::sync::Arc;
 use std::time::Duration;

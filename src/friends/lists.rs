@@ -6,10 +6,11 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::model::{Listed, Section, sections};
-use super::service::CACHED_MS;
 use super::store;
 use crate::accounts::service as accounts;
 use crate::app::App;
+use crate::clock::is_trusted;
+use crate::db::in_time;
 use crate::error::Result;
 use crate::ids::UserId;
 use crate::metrics::Fill;
@@ -76,9 +77,8 @@ pub async fn page(app: &App, me: UserId, page: i64, limit: i64) -> Result<Arc<Li
     let limit = limit.min(PAGE_MAX);
     let (now_ms, faces) = (app.clock.now_ms(), accounts::faces(app));
     let lists = &app.friends.lists;
-    let is_wanted = |list: &List| {
-        (list.page, list.limit, list.faces) == (page, limit, faces) && now_ms - list.loaded_at <= CACHED_MS
-    };
+    let is_wanted =
+        |list: &List| (list.page, list.limit, list.faces) == (page, limit, faces) && is_trusted(list.loaded_at, now_ms);
     if lists.0.get(&me).is_some_and(|list| !is_wanted(&list)) {
         lists.forget(me);
     }
@@ -88,7 +88,7 @@ pub async fn page(app: &App, me: UserId, page: i64, limit: i64) -> Result<Arc<Li
         Ok(_) => return Ok(Arc::new(load(app, me, page, limit).await?)),
         Err(guard) => guard,
     };
-    let list = Arc::new(load(app, me, page, limit).await?);
+    let list = Arc::new(in_time(load(app, me, page, limit)).await?);
     // An error means that the list changed meanwhile: this request may still use what it read.
     let _ = guard.insert(list.clone());
     Ok(list)

@@ -12,9 +12,9 @@ use crate::accounts::User;
 use crate::accounts::model::Profile;
 use crate::accounts::service as accounts;
 use crate::app::App;
-use crate::clock::MINUTE_MS;
-use crate::db::Conn;
+use crate::clock::is_trusted;
 use crate::db::sql::ROWS_MAX;
+use crate::db::{Conn, in_time};
 use crate::error::{AppError, Result};
 use crate::ids::{FriendshipId, UserId};
 use crate::metrics::Fill;
@@ -24,9 +24,6 @@ const CACHED_MAX: usize = 200_000;
 
 const NO_FRIEND: AppError = AppError::refused("好友不存在");
 const NO_FRIEND_OR_BLOCKED: AppError = AppError::refused("好友不存在或者被拉黑，无法操作");
-
-/// How long they are believed: what was changed past this server, by hand or by another one, is seen after this.
-pub(super) const CACHED_MS: i64 = MINUTE_MS / 2;
 
 /// What this feature keeps in memory; the store has the truth.
 #[derive(Debug)]
@@ -58,14 +55,14 @@ impl State {
 /// `user`'s row of `friend`, if `friend` is in `user`'s list.
 pub async fn find(app: &App, user: UserId, friend: UserId) -> Result<Option<Arc<Friend>>> {
     let (key, now_ms) = ((user, friend), app.clock.now_ms());
-    if app.friends.cache.get(&key).is_some_and(|known| now_ms - known.loaded_at > CACHED_MS) {
+    if app.friends.cache.get(&key).is_some_and(|known| !is_trusted(known.loaded_at, now_ms)) {
         app.friends.cache.remove(&key);
     }
     let guard = match app.friends.cache.get_value_or_guard_async(&key).await {
         Ok(known) => return Ok(known.row),
         Err(guard) => guard,
     };
-    let row = Box::pin(load(app, user, friend)).await?;
+    let row = in_time(Box::pin(load(app, user, friend))).await?;
     // An error means that the row changed meanwhile: this request may still use what it read.
     let _ = guard.insert(Known { row: row.clone(), loaded_at: now_ms });
     Ok(row)
@@ -140,6 +137,7 @@ pub enum Change {
 /// Changes my row of a friend. Run it to its end: what is kept in memory is dropped after the commit.
 pub async fn change(app: &App, me: UserId, friend: UserId, change: Change) -> Result<()> {
     let now_ms = app.clock.now_ms();
+    let _memory = Outdated { app, pair: (me, friend) };
     let mut tx = app.db.begin().await?;
     let (changed, refusal) = match change {
         Change::Blocked => (store::update_blocked(&mut tx.conn(), me, friend, now_ms).await?, NO_FRIEND),
@@ -152,10 +150,19 @@ pub async fn change(app: &App, me: UserId, friend: UserId, change: Change) -> Re
     if !changed {
         return Err(refusal);
     }
-    let committed = tx.commit().await;
-    // Also after an error: the outcome is unknown then.
-    forget(app, me, friend);
-    committed
+    tx.commit().await
+}
+
+/// Drops what is kept of a pair when it is dropped itself: after a commit, and after one whose outcome nobody knows.
+struct Outdated<'a> {
+    app: &'a App,
+    pair: (UserId, UserId),
+}
+
+impl Drop for Outdated<'_> {
+    fn drop(&mut self) {
+        forget(self.app, self.pair.0, self.pair.1);
+    }
 }
 
 /// Whether each of the two is in the other's list. A friendship of which one row is missing is none.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::Bytes;
 use prometheus::IntCounter;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -189,7 +190,7 @@ impl Connection<'_> {
 
     /// Writes what the network did not take at once, part of a burst of so many bytes; unless the peer takes none for too
     /// long, or another socket of the same person waits for what this one holds.
-    async fn finish(&mut self, rest: Vec<u8>, bytes: usize) -> Going {
+    async fn finish(&mut self, rest: Vec<Bytes>, bytes: usize) -> Going {
         if rest.is_empty() {
             return Ok(());
         }

@@ -137,7 +137,7 @@ async fn register<'a>(
         Err(cause) => {
             app.metrics.sockets.failed.inc();
             // The store is away: drop TCP without a close frame, so that the client comes back.
-            warn!(%cause, "a socket could not be opened; its client will retry");
+            warn!(cause = cause.for_log(), "a socket could not be opened; its client will retry");
             None
         }
     }

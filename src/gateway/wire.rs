@@ -4,6 +4,7 @@
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
@@ -107,8 +108,8 @@ impl Wire {
 
     /// Writes `frames` and then a ping that carries its number, as far as the network takes them at once. Returns the bytes
     /// that are left for [`Wire::finish`], none as a rule.
-    pub fn start(&mut self, frames: &[Frame], ping: Option<u64>) -> Result<Vec<u8>> {
-        let ping = ping.map(Frame::ping);
+    pub fn start(&mut self, frames: &[Frame], ping: Option<u64>) -> Result<Vec<Bytes>> {
+        let (ping, has_ping) = (ping.map(Frame::ping), ping.is_some());
         let mut rest: Vec<&[u8]> =
             frames.iter().map(Frame::bytes).chain(ping.iter().map(<[u8; 10]>::as_slice)).collect();
         let mut rest = rest.as_mut_slice();
@@ -128,15 +129,25 @@ impl Wire {
                 rest = &mut rest[1..];
             }
         }
-        Ok(rest.concat())
+        Ok(match (frames, &*rest) {
+            (_, []) => Vec::new(),
+            // A frame that is longer than a burst comes alone: of a group's thousands who read slowly, each would hold a copy.
+            ([frame], [left, ping @ ..]) if rest.len() > usize::from(has_ping) => {
+                vec![frame.part(left), Bytes::from(ping.concat())]
+            }
+            (_, rest) => vec![Bytes::from(rest.concat())],
+        })
     }
 
     /// Writes what [`Wire::start`] left. If it is dropped before its end, so must be the socket.
-    pub async fn finish(&mut self, rest: &[u8]) -> Result<()> {
+    pub async fn finish(&mut self, rest: &[Bytes]) -> Result<()> {
         // An answer of tungstenite's that is not written whole comes first, or it would be torn apart.
         self.socket.flush().await.map_err(Error::other)?;
         self.answering = false;
-        self.socket.get_mut().write_all(rest).await
+        for bytes in rest {
+            self.socket.get_mut().write_all(bytes).await?;
+        }
+        Ok(())
     }
 
     /// Writes `frames` whole.

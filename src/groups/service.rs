@@ -13,9 +13,9 @@ pub use super::changes::{Edit, create, lock};
 use super::model::{Counters, Group, Joined, OPEN, Participant, People, Room};
 use super::store;
 use crate::app::App;
-use crate::clock::MINUTE_MS;
-use crate::db::Conn;
+use crate::clock::is_trusted;
 use crate::db::sql::ROWS_MAX;
+use crate::db::{Conn, in_time};
 use crate::error::{AppError, Result};
 use crate::ids::{GroupId, SubscriptionId, UserId};
 use crate::metrics::Fill;
@@ -24,8 +24,6 @@ use crate::metrics::Fill;
 const CACHED_MEMBERS_MAX: u64 = 500_000;
 /// What the largest rooms count as, so that the cache takes them too.
 const WEIGHT_MAX: u64 = 20_000;
-/// How long a room counts without a look at its group's row: another program may lock a group in the store.
-const UNCHECKED_MS: i64 = MINUTE_MS / 2;
 /// Most groups in one page of a list.
 const PAGE_MAX: i64 = 2000;
 /// Ended stays looked at in one step.
@@ -87,10 +85,10 @@ impl State {
 pub async fn room(app: &App, id: GroupId) -> Result<Option<Arc<Room>>> {
     let now_ms = app.clock.now_ms();
     if let Some(Kept { room, marks }) = app.groups.rooms.get(&id)
-        && now_ms - marks.checked_at.load(Ordering::Relaxed) > UNCHECKED_MS
+        && !is_trusted(marks.checked_at.load(Ordering::Relaxed), now_ms)
     {
         let found = Box::pin(async { store::find_group(&mut app.db.read().await?.conn(), id).await });
-        if found.await?.as_ref() == Some(&room.group) {
+        if in_time(found).await?.as_ref() == Some(&room.group) {
             marks.checked_at.store(now_ms, Ordering::Relaxed);
         } else {
             forget(app, id);
@@ -103,7 +101,7 @@ pub async fn room(app: &App, id: GroupId) -> Result<Option<Arc<Room>>> {
     };
     app.metrics.loads.rooms.inc();
     let loaded = Box::pin(async { load(&mut app.db.read().await?.conn(), id).await });
-    let Some(room) = loaded.await? else { return Ok(None) };
+    let Some(room) = in_time(loaded).await? else { return Ok(None) };
     // An error means that the room changed meanwhile: this request may still use what it read.
     let _ = guard.insert(Kept::new(app, room.clone()));
     Ok(Some(room))

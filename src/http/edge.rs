@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use tower::{Service, ServiceExt};
 use tracing::{error, warn};
 
-use super::fields::{is_something, shown};
+use super::fields::{is_truthy, shown};
 use super::linger;
 use super::meter::Meter;
 use super::payload::{content_type, fields_of, read_body};
@@ -123,7 +123,7 @@ async fn lift_token(request: Request) -> Result<Request> {
 async fn lift_token_from_body(request: Request) -> Result<Request> {
     let (mut parts, bytes) = read_body(request).await?;
     let fields = fields_of(&parts.headers, bytes.clone()).await?;
-    if let Some(token) = fields.get("token").filter(|token| is_something(token)) {
+    if let Some(token) = fields.get("token").filter(|token| is_truthy(token)) {
         // What a header cannot hold is no token of ours: it must be refused as a bad one, and not as none.
         let token = HeaderValue::from_str(&shown(token)).unwrap_or(HeaderValue::from_static("-"));
         parts.headers.insert(TOKEN.clone(), token);

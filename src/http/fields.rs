@@ -194,8 +194,8 @@ impl Fields {
         let value = self.values.get(name).filter(|value| value.as_str() != Some("")).ok_or_else(|| missing(label))?;
         let shown = shown(value);
         let json = match value {
-            Value::String(text) => serde_json::from_str(text).ok().filter(is_something),
-            Value::Number(_) | Value::Bool(_) => Some(value.clone()).filter(is_something),
+            Value::String(text) => serde_json::from_str(text).ok().filter(is_truthy),
+            Value::Number(_) | Value::Bool(_) => Some(value.clone()).filter(is_truthy),
             other => Some(other.clone()),
         };
         match json {
@@ -226,7 +226,7 @@ impl Fields {
 }
 
 /// A value as text.
-pub(super) fn shown(value: &Value) -> Cow<'_, str> {
+pub fn shown(value: &Value) -> Cow<'_, str> {
     match value {
         Value::String(text) => text.into(),
         Value::Number(number) => whole(number).unwrap_or_else(|| number.to_string()).into(),
@@ -243,7 +243,7 @@ fn whole(number: &Number) -> Option<String> {
 }
 
 /// What JavaScript takes for true.
-pub(super) fn is_something(value: &Value) -> bool {
+pub fn is_truthy(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(value) => *value,

@@ -49,6 +49,11 @@ impl Frame {
         &self.0
     }
 
+    /// A part of [`Frame::bytes`], shared and not copied.
+    pub fn part(&self, part: &[u8]) -> Bytes {
+        self.0.slice_ref(part)
+    }
+
     /// How many bytes.
     pub fn len(&self) -> usize {
         self.0.len()

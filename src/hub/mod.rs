@@ -163,13 +163,8 @@ impl Hub {
         if mailbox.is_empty() {
             self.online.set(session.user, false);
             drop(mailbox);
-            self.users.remove_if(&session.user, |_, mailbox| {
-                let gone = mailbox.is_empty();
-                if !gone {
-                    self.online.set(session.user, true);
-                }
-                gone
-            });
+            // Whoever registers meanwhile says so after this, under the same lock.
+            self.users.remove_if(&session.user, |_, mailbox| mailbox.is_empty());
         }
         session.pass_room();
         self.start(drain);
@@ -232,8 +227,9 @@ impl Hub {
 
     /// Whether messages are still on their way to the drain's user by another socket: they may not be overtaken.
     /// The other sockets are asked to prove that they live, and to be dropped if they do not (see `gateway`).
-    pub fn held_elsewhere(&self, drain: &Drain) -> Result<bool, Over> {
-        self.mailbox_of(drain).map(|mailbox| mailbox.held_elsewhere()).ok_or(Over)
+    /// `None` if the drain has lost its socket.
+    pub fn held_elsewhere(&self, drain: &Drain) -> Option<bool> {
+        self.mailbox_of(drain).map(|mailbox| mailbox.held_elsewhere())
     }
 
     /// Pushes one pending message on behalf of `drain`.
@@ -326,10 +322,6 @@ impl Hub {
         self.users.get_mut(&drain.user).filter(|mailbox| valid(mailbox))
     }
 }
-
-/// The drain has lost its socket.
-#[derive(Debug)]
-pub struct Over;
 
 #[cfg(test)]
 mod tests {

@@ -404,9 +404,9 @@ impl World {
         let Running { drain, position, at } = &mut running;
         match at {
             At::Held => match hub.held_elsewhere(drain) {
-                Ok(true) => {}
-                Ok(false) => *at = At::Flush,
-                Err(_) => *at = At::Over,
+                Some(true) => {}
+                Some(false) => *at = At::Flush,
+                None => *at = At::Over,
             },
             At::Flush => {
                 self.flush();

@@ -20,6 +20,7 @@ use crate::app::{App, Shared};
 use crate::db::in_time;
 use crate::error::{AppError, Result};
 use crate::friends::service as friends;
+use crate::http::fields::is_truthy;
 use crate::ids::{self, UserId};
 
 /// Bytes of messages that wait for their answer at once; past it a message stays without one.
@@ -50,19 +51,9 @@ impl Question {
     }
 }
 
-/// As JavaScript sees it.
-fn is_truthy(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => false,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Bool(true) | Value::Array(_) | Value::Object(_) => true,
-    }
-}
-
 /// Answers the message `body` that `asker` sent to `target`, after the configured delay; at once when the server stops.
 pub fn schedule(app: &Shared, question: Question, asker: UserId, target: UserId, body: Bytes) {
-    let size = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    let size = u32::try_from(body.len() + question.0.len()).unwrap_or(u32::MAX);
     let Ok(place) = app.messages.answering.0.clone().try_acquire_many_owned(size) else {
         warn!(user.id = %target, "too many messages wait for an automatic answer; this one stays without");
         return;
@@ -76,7 +67,7 @@ pub fn schedule(app: &Shared, question: Question, asker: UserId, target: UserId,
         }
         // Boxed, because it is large and many may wait. Bounded, because it holds the posting lock.
         if let Err(cause) = Box::pin(in_time(answer(&own, &question, asker, target, &body))).await {
-            warn!(%cause, user.id = %target, "an automatic answer could not be sent");
+            warn!(cause = cause.for_log(), user.id = %target, "an automatic answer could not be sent");
         }
     });
 }

@@ -77,7 +77,10 @@ pub async fn run(app: Arc<App>) {
                 RIPEN
             }
             Err(cause) => {
-                warn!(%cause, "pending messages could not be filed; drains take longer until they are");
+                warn!(
+                    cause = cause.for_log(),
+                    "pending messages could not be filed; drains take longer until they are"
+                );
                 backlog.wake.notify_one();
                 RIPEN + RETRY
             }

@@ -4,19 +4,20 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use prometheus::IntCounter;
 use tokio::sync::{mpsc, oneshot};
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::model::{Address, NewMessage};
 use super::post::{self, Post, fitting};
 use super::store;
 use crate::app::App;
-use crate::db::in_time;
 use crate::db::sql::ROWS_MAX;
+use crate::db::{in_time, needs_operator};
 use crate::error::{AppError, Result};
 use crate::groups::model::{Member, Room};
 use crate::ids::{GroupId, UserId};
@@ -50,13 +51,19 @@ pub struct Job {
 pub struct Committer {
     queue: mpsc::Sender<Job>,
     refused: IntCounter,
+    failing: Arc<AtomicBool>,
 }
 
 impl Committer {
     /// The two ends of the queue.
     pub fn new(counts: &Commits) -> (Self, mpsc::Receiver<Job>) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
-        (Self { queue, refused: counts.refused.clone() }, receiver)
+        (Self { queue, refused: counts.refused.clone(), failing: Arc::default() }, receiver)
+    }
+
+    /// Whether the last messages could not be stored.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
     /// Messages that wait to be committed.
@@ -99,12 +106,25 @@ pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Job>) {
             let outcome = guarded(Box::pin(commit(&app, batch))).await;
             app.metrics.commits.seconds.observe(began.elapsed().as_secs_f64());
             app.metrics.commits.messages.observe(f64::from(u32::try_from(fit).unwrap_or(u32::MAX)));
+            app.messages.committer.failing.store(outcome.is_err(), Ordering::Relaxed);
             if let Err(cause) = &outcome {
                 app.metrics.commits.failed.inc();
-                warn!(%cause, messages = replies.len(), "a batch of messages could not be stored; their senders were told");
+                tell(cause, replies.len());
             }
             answer(replies, outcome);
         }
+    }
+}
+
+fn tell(cause: &AppError, messages: usize) {
+    let why = cause.for_log();
+    if needs_operator(cause) {
+        error!(
+            cause = why,
+            messages, "messages cannot be stored: make room on the database's disk, or let it be written"
+        );
+    } else {
+        warn!(cause = why, messages, "a batch of messages could not be stored; their senders were told");
     }
 }
 

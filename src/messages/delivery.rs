@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::agenda::Agenda;
 use super::model::{Due, frame};
@@ -16,7 +18,7 @@ use crate::app::App;
 use crate::db::in_time;
 use crate::db::sql::ROWS_MAX;
 use crate::error::Result;
-use crate::hub::{Confirmed, Drain, Receipt, Step, Stream};
+use crate::hub::{Confirmed, Drain, Ending, Receipt, Step, Stream};
 use crate::ids::{MessageId, SubscriptionId};
 
 /// Pending messages looked up at a time, without their bodies.
@@ -59,7 +61,7 @@ pub async fn run(app: Arc<App>) {
         app.tasks.spawn(async move {
             let stop = own.stop.clone();
             tokio::select! {
-                () = retrying(&own, &drain, &readers) => {}
+                () = guarded(&drain, retrying(&own, &drain, &readers)) => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -71,6 +73,14 @@ async fn next_probe(probes: &mut VecDeque<(Instant, Drain)>) -> Drain {
     let Some((due, _)) = probes.front() else { return pending().await };
     sleep_until(*due).await;
     probes.pop_front().expect("nobody else takes probes out").1
+}
+
+/// A drain that panics takes its socket with it: without a drain that socket would get nothing more, while the next one gets its own.
+async fn guarded(drain: &Drain, work: impl Future<Output = ()>) {
+    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+        error!(user.id = %drain.user, "a drain panicked; its socket is dropped, and its client comes back");
+        drain.session.end(Ending::Drop);
+    }
 }
 
 /// Repeats a drain that the store interrupted: what has been pushed is on its way and is not pushed again.
@@ -86,11 +96,11 @@ async fn retrying(app: &App, drain: &Drain, readers: &Semaphore) {
             Ok(()) => return,
             Err(cause) => {
                 app.metrics.drains.failed.inc();
-                warn!(%cause, user.id = %drain.user, "pending messages could not be read; trying again");
+                warn!(cause = cause.for_log(), user.id = %drain.user, "pending messages could not be read; trying again");
             }
         }
         sleep(RETRY).await;
-        if app.hub.held_elsewhere(drain).is_err() {
+        if !app.hub.is_wanted(drain) {
             return;
         }
     }
@@ -111,9 +121,9 @@ async fn run_drain(app: &App, drain: &Drain, readers: &Semaphore, position: &mut
     // What another socket carries is not pending, and may not be overtaken either: it arrives, or that socket dies.
     loop {
         match app.hub.held_elsewhere(drain) {
-            Ok(false) => break,
-            Ok(true) => sleep(HELD_POLL).await,
-            Err(_) => return Ok(()),
+            Some(false) => break,
+            Some(true) => sleep(HELD_POLL).await,
+            None => return Ok(()),
         }
     }
     // Everything that this user has confirmed so far is behind the cursors before they are read.

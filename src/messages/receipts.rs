@@ -184,7 +184,7 @@ pub async fn flush(app: &App) -> Result<()> {
         Ok(()) => taken.pending = None,
         Err(cause) => {
             app.metrics.messages.unrecorded.inc();
-            warn!(%cause, "confirmations could not be stored; they are kept and tried again");
+            warn!(cause = cause.for_log(), "confirmations could not be stored; they are kept and tried again");
         }
     }
     written

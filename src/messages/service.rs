@@ -47,7 +47,7 @@ pub struct State {
     /// How far retention has looked: see `retention::find_received`.
     pub(super) looked_through: AtomicI64,
     pub(super) answering: Answering,
-    committer: Committer,
+    pub(super) committer: Committer,
 }
 
 impl State {
@@ -67,6 +67,11 @@ impl State {
     /// Messages that wait to be committed, confirmations that wait to be written, messages that are not filed.
     pub fn waiting(&self) -> (usize, usize, usize) {
         (self.committer.waiting(), self.receipts.waiting(), self.backlog.unfiled())
+    }
+
+    /// Whether the last messages could not be stored.
+    pub fn is_failing(&self) -> bool {
+        self.committer.is_failing()
     }
 
     /// How full the caches are.
@@ -140,11 +145,19 @@ async fn send_single(app: &Shared, me: &User, outgoing: Outgoing) -> Result<Byte
     let body = message.body.clone();
     // What it was made of is larger than itself, and may have to wait.
     drop(outgoing);
-    app.messages.committer.store(message, permit == Permit::FirstOnly).await?;
-    if let Some(question) = question {
-        answering::schedule(app, question, me.id, to, body.clone());
-    }
-    Ok(body)
+    let first_only = permit == Permit::FirstOnly;
+    let Some(question) = question else {
+        app.messages.committer.store(message, first_only).await?;
+        return Ok(body);
+    };
+    // What is stored is answered, even if its sender has gone meanwhile.
+    let (own, asker) = (app.clone(), me.id);
+    app.detached(async move {
+        own.messages.committer.store(message, first_only).await?;
+        answering::schedule(&own, question, asker, to, body.clone());
+        Ok(body)
+    })
+    .await
 }
 
 async fn send_group(app: &App, me: &User, outgoing: Outgoing) -> Result<Bytes> {

@@ -115,7 +115,9 @@ async fn ready(State(Asked { app, .. }): State<Asked>) -> Response {
     if app.stop.is_cancelled() {
         failing.push("stopping");
     }
-    if !matches!(tokio::time::timeout(STORE_MAX, app.db.ping()).await, Ok(Ok(()))) {
+    // Where the last messages could not be stored, that the store can be read says too little.
+    let asked = async { if app.messages.is_failing() { app.db.try_write().await } else { app.db.ping().await } };
+    if !matches!(tokio::time::timeout(STORE_MAX, asked).await, Ok(Ok(()))) {
         failing.push("store");
     }
     let ready = failing.is_empty();

@@ -85,7 +85,7 @@ async fn echo(wire: &mut Wire) -> std::io::Result<()> {
     while let Some(message) = wire.recv().await {
         match message? {
             Message::Text(text) => wire.write(&[Frame::text(&[text.as_bytes()])]).await?,
-            Message::Binary(bytes) => wire.finish(&binary(&bytes)).await?,
+            Message::Binary(bytes) => wire.finish(&[binary(&bytes).into()]).await?,
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}
         }
     }

@@ -1,11 +1,13 @@
 //! The command line and the configuration, by the real binary: exit codes, what it prints, what it makes, signals.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sqlx::{Connection, Executor, MySqlConnection};
 
-use crate::support::{Door, Ended, PASSWORD, Process, command, run, unique};
+use crate::support::{Door, Ended, PASSWORD, Process, command, database, run, skip, unique, wait};
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -74,6 +76,15 @@ fn a_bad_value_stops_every_command_and_names_key_variable_and_what_is_allowed() 
         ("QINGNIAO_COVERS_FFMPEG_DOWNLOAD", "maybe", "`covers.ffmpeg_download`", "true or false"),
         ("QINGNIAO_OSS_ENDPOINT", "oss-cn-hangzhou.aliyuncs.com", "`oss.region`", "must be set"),
         ("QINGNIAO_LOG_FORMAT", "xml", "`log.format`", "text"),
+        ("DATABASE_URL", "mysql://u:hunter2#x@h/d", "`database_url`", "# as %23"),
+        ("DATABASE_URL", "mysql://u:hunter2@h:3306", "`database_url`", "the name of a database"),
+        ("DATABASE_URL", "sqlite::memory:", "`database_url`", "must name a file"),
+        ("QINGNIAO_HTTP_CONNECTIONS_MAX", "9223372036854775807", "`http.connections_max`", "1000000000 at most"),
+        ("QINGNIAO_HTTP_BODIES_BYTES_MAX", "9223372036854775807", "`http.bodies_bytes_max`", "1000000000 at most"),
+        ("QINGNIAO_PASSWORDS_MEMORY_KIB", "4000000000", "`passwords.memory_kib`", "between 8 and 4194304"),
+        ("QINGNIAO_PASSWORDS_ITERATIONS", "0", "`passwords.iterations`", "between 1 and 1000"),
+        ("QINGNIAO_PASSWORDS_PARALLEL_MAX", "2000", "`passwords.parallel_max`", "1024"),
+        ("RUST_LOG", "verbose", "`verbose`", "is no level"),
     ];
     for (variable, value, key, allowed) in bad {
         for sub_command in ["check-config", "serve", "migrate"] {
@@ -98,12 +109,15 @@ fn a_bad_file_is_named_with_its_key() {
         ("[tokens]\nttl_days = \"7\"\n", ["`tokens.ttl_days`", ""]),
         ("tokens = 7\n", ["`tokens`", ""]),
         ("[http\n", ["my.toml", ""]),
+        ("listen = \"x\"\njwt_secret = \"hunter2\n", ["line 2", ""]),
     ] {
         std::fs::write(&file, text).unwrap();
         let ended = run(command(folder.path()).args(["check-config", "--config", &shown]));
         assert_eq!(ended.code, Some(2), "{text}: {}", ended.err);
         assert!(
-            ended.err.contains(&shown) && words.iter().all(|word| ended.err.contains(word)),
+            ended.err.contains(&shown)
+                && words.iter().all(|word| ended.err.contains(word))
+                && !ended.err.contains("hunter2"),
             "{text}: {}",
             ended.err
         );
@@ -143,6 +157,8 @@ fn the_first_start_makes_the_store_and_a_secret_that_only_its_owner_reads() {
     assert_eq!(std::fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
     let text = std::fs::read_to_string(&secret).unwrap();
     assert!(text.len() >= 32 && !process.log().contains(text.trim()));
+    let data = std::fs::metadata(folder.path().join("data")).unwrap();
+    assert_eq!(data.permissions().mode() & 0o777, 0o700, "the messages are in it");
     assert!(folder.path().join("data/qingniao.db").is_file());
     for words in ["data: SQLite in data/qingniao.db; files: public", "Aliyun OSS is off", "a token secret was made"] {
         crate::support::eventually_blocking(words, || process.log().contains(words));
@@ -193,7 +209,7 @@ fn a_database_that_is_not_there_stops_the_start_and_no_password_is_shown() {
     for sub_command in ["serve", "migrate"] {
         let ended = run_with(&set, &[sub_command]);
         assert_eq!(ended.code, Some(1), "{}", ended.err);
-        assert!(ended.err.contains("cannot go on") && !ended.err.contains("hunter2"), "{}", ended.err);
+        assert!(ended.err.contains("fatal error") && !ended.err.contains("hunter2"), "{}", ended.err);
     }
 }
 
@@ -209,7 +225,7 @@ fn a_folder_that_cannot_be_made_stops_the_start_and_is_named() {
 
 #[test]
 fn signals_stop_the_server_in_good_order_and_soon() {
-    for name in ["TERM", "INT"] {
+    for name in ["TERM", "INT", "HUP"] {
         let folder = folder();
         let mut process = Process::start(&mut command(folder.path()));
         let _open = std::net::TcpStream::connect(process.address).unwrap();
@@ -240,4 +256,103 @@ fn the_log_s_level_is_rust_log_s() {
     let folder = folder();
     let ended = run(command(folder.path()).env("RUST_LOG", "warn").arg("migrate"));
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_value_that_is_no_text_stops_the_start() {
+    use std::os::unix::ffi::OsStrExt;
+    let value = std::ffi::OsStr::from_bytes(b"hunter2 is my secret\xff");
+    let ended = run(command(folder().path()).env("QINGNIAO_JWT_SECRET", value).arg("check-config"));
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.err.contains("QINGNIAO_JWT_SECRET is not UTF-8") && !ended.err.contains("hunter2"), "{}", ended.err);
+}
+
+#[test]
+fn a_description_may_be_read_in_part() {
+    let folder = folder();
+    let mut describe = command(folder.path());
+    let mut child = describe.args(["describe", "openapi"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(wait(&mut child).success());
+}
+
+/// A full disk, or a collector that has gone: to the log's own library a reason to panic wherever a line is written.
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let (folder, free) = (folder(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut server = command(folder.path());
+    server.env("QINGNIAO_LISTEN", address.to_string()).env("RUST_LOG", "trace").stderr(full);
+    let mut child = server.stdout(Stdio::null()).spawn().unwrap();
+    let connects = || std::net::TcpStream::connect(address).is_ok();
+    crate::support::eventually_blocking("it serves", connects);
+    crate::support::send_signal("TERM", child.id());
+    assert!(wait(&mut child).success());
+}
+
+#[test]
+fn a_second_server_of_a_database_is_refused() {
+    let folder = folder();
+    let mut first = Process::start(&mut command(folder.path()));
+    let second = run(command(folder.path()).env("QINGNIAO_LISTEN", "127.0.0.1:0"));
+    assert_eq!(second.code, Some(1));
+    assert!(second.err.contains("another Qingniao serves this database"), "{}", second.err);
+    assert!(first.signal("TERM").success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_waits_for_the_end_of_the_one_before_it() {
+    let (folder, url) = (folder(), database::fresh("qingniao_claim_").await.unwrap_or_default());
+    let server = || {
+        let mut server = command(folder.path());
+        server.env("DATABASE_URL", &url);
+        server
+    };
+    let mut first = Process::start(&mut server());
+    let mut command = server();
+    let second = tokio::task::spawn_blocking(move || Process::start(&mut command));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!second.is_finished(), "one server at a time");
+    assert!(first.signal("TERM").success());
+    let second = second.await.unwrap();
+    // Nothing of it is left after a kill.
+    second.kill();
+    Process::start(&mut server());
+}
+
+/// The connection that holds the claim is cut, as by a restart of the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_was_cut_is_taken_again_or_ends_the_server() {
+    let Some(url) = database::fresh("qingniao_claim_cut_").await else {
+        return skip("it needs MySQL or MariaDB");
+    };
+    let (folder, mut other) = (folder(), MySqlConnection::connect(&url).await.unwrap());
+    let server = Process::start(command(folder.path()).env("DATABASE_URL", &url));
+    let holder = cut(&mut other).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while holder_of_claim(&mut other).await.is_none_or(|now| now == holder) {
+        assert!(Instant::now() < deadline, "the claim is not taken again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // Another one is faster.
+    cut(&mut other).await;
+    let taken: Option<i64> = sqlx::query_scalar(CLAIM).fetch_one(&mut other).await.unwrap();
+    assert_eq!(taken, Some(1));
+    let log = tokio::task::spawn_blocking(move || server.end()).await.unwrap();
+    assert!(log.contains("another server has claimed the database"), "{log}");
+}
+
+const CLAIM: &str = "SELECT GET_LOCK(CONCAT('qingniao:', DATABASE()), 5)";
+
+async fn holder_of_claim(connection: &mut MySqlConnection) -> Option<i64> {
+    let holder = sqlx::query_scalar("SELECT IS_USED_LOCK(CONCAT('qingniao:', DATABASE()))");
+    holder.fetch_one(connection).await.unwrap()
+}
+
+async fn cut(connection: &mut MySqlConnection) -> i64 {
+    let holder = holder_of_claim(connection).await.expect("the server has claimed its database");
+    connection.execute(sqlx::AssertSqlSafe(format!("KILL {holder}"))).await.unwrap();
+    holder
 }

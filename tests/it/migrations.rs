@@ -4,7 +4,7 @@ use qingniao::config::Config;
 use qingniao::db::{Conn, Db};
 use sqlx::{query, query_as, raw_sql};
 
-use crate::support::database;
+use crate::support::{database, skip};
 
 /// Runs what cannot be prepared, or need not be.
 pub async fn run(db: &Db, statement: &'static str) {
@@ -92,4 +92,59 @@ async fn what_was_pending_before_there_was_a_backlog_is_filed() {
         };
         assert_eq!(rows, expected);
     }
+}
+
+/// A kill between a change of the schema, which MySQL commits by itself, and the note that it is done.
+#[tokio::test]
+async fn a_migration_that_was_interrupted_is_ended_by_the_next_start() {
+    let Some(url) = database::fresh("qingniao_interrupted_").await else { return skip("it needs MySQL or MariaDB") };
+    let mut config = Config::defaults();
+    config.database_url = url;
+    // A table that is made or not made yet, a column that is there, an index that is gone.
+    for (version, undo) in [(60, ""), (60, "DROP TABLE backlog"), (50, ""), (64, "")] {
+        let db = Db::open(&config).await.unwrap();
+        if !undo.is_empty() {
+            run(&db, undo).await;
+        }
+        mark_interrupted(&db, version).await;
+        db.close().await;
+        let db = Db::open(&config).await.unwrap();
+        run(&db, "INSERT INTO backlog (user_id, message_id) VALUES (1, 1)").await;
+        run(&db, "DELETE FROM backlog").await;
+        db.close().await;
+    }
+    // What looks like the first of all may be somebody else's.
+    let db = Db::open(&config).await.unwrap();
+    mark_interrupted(&db, 1).await;
+    db.close().await;
+    for _ in 0..2 {
+        let refused = Db::open(&config).await.unwrap_err().for_log();
+        assert!(refused.contains("Table 'users' already exists; the database must be Qingniao's own"), "{refused}");
+    }
+}
+
+async fn mark_interrupted(db: &Db, version: i64) {
+    let mut reader = db.read().await.unwrap();
+    let Conn::MySql(c) = reader.conn() else { unreachable!("the URL is MySQL's") };
+    let marked = query("UPDATE _sqlx_migrations SET success = FALSE WHERE version = ?").bind(version);
+    assert_eq!(marked.execute(c.start()).await.unwrap().rows_affected(), 1);
+    c.ended();
+}
+
+#[tokio::test]
+async fn a_schema_of_a_newer_version_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::defaults();
+    config.data_dir = folder.path().to_owned();
+    config.database_url = database::fresh("qingniao_newer_").await.unwrap_or_default();
+    let db = Db::open(&config).await.unwrap();
+    run(
+        &db,
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'later', TRUE, 'x', 0)",
+    )
+    .await;
+    db.close().await;
+    let refused = Db::open(&config).await.unwrap_err().for_log();
+    assert!(refused.contains("a newer Qingniao has made this schema (migration 9999)"), "{refused}");
 }

@@ -46,6 +46,11 @@ pub enum Outcome {
 /// Lets somebody into a group, or asks its owner, by the group's rule.
 pub async fn invite(app: &App, me: &User, asked: &Invitation) -> Result<Outcome> {
     let joiner = accounts::user(app, asked.user).await?.filter(|user| user.is_enabled());
+    // Read before the post, which must not wait for a second connection; nothing changes who owns a group.
+    let owner = match groups::room(app, asked.group).await? {
+        Some(room) => accounts::user(app, room.group.owner_id).await?,
+        None => None,
+    };
     let now_ms = app.clock.now_ms();
     let mut post = Post::begin(app).await?;
     let edit = groups::lock(app, &mut post.conn(), asked.group).await?.filter(|edit| edit.group.is_open());
@@ -71,7 +76,7 @@ pub async fn invite(app: &App, me: &User, asked: &Invitation) -> Result<Outcome>
     if approved {
         let notice = joined(&joiner, inviter, &room, now_ms);
         post.notify_group(joiner.id, &room, Audience::Members, &notice).await?;
-    } else if let Some(owner) = accounts::user(app, room.group.owner_id).await? {
+    } else if let Some(owner) = owner {
         let card = approval_card(&joiner, inviter, asked, &owner, &room, now_ms);
         post.notify(joiner.id, owner.id, &card).await?;
     }

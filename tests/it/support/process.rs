@@ -129,6 +129,17 @@ impl Process {
         status
     }
 
+    /// Waits for the end of a process that ends by itself. Returns all that it has logged.
+    pub fn end(mut self) -> String {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "it goes on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.read_out();
+        self.log()
+    }
+
     /// `kill -9`: the process gets no chance to do anything more. Returns all that it has logged.
     pub fn kill(mut self) -> String {
         self.child.kill().unwrap();

@@ -27,6 +27,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("app", "visitors"),
     ("app", "friends"),
     ("app", "groups"),
+    ("app", "answers"),
     ("app", "media"),
     ("app", "messages"),
     ("app", "gateway"),

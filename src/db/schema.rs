@@ -1,0 +1,115 @@
+//! Brings the schema up to date, also after a start that was killed in the middle of it.
+//!
+//! Each migration is one statement. SQLite takes it back with its transaction. MySQL commits before and after every change of the
+//! schema, so that a kill may leave the mark of a migration that has begun; the change itself is done wholly or not at all.
+
+use sqlx::migrate::{Migrate, MigrateError, Migration, Migrator};
+use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
+use sqlx::{Connection, MySqlConnection, SqliteConnection};
+use tracing::{info, warn};
+
+use super::open::reach;
+use crate::error::{AppError, Result};
+
+static MYSQL: Migrator = sqlx::migrate!("migrations/mysql");
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// Where sqlx keeps which migrations are done.
+const TABLE: &str = "_sqlx_migrations";
+/// "Table exists".
+const MYSQL_TABLE_EXISTS: u16 = 1050;
+/// What MySQL says if a change of the schema is done already: table, column or index exists; table, column or index is gone.
+const MYSQL_DONE: [u16; 5] = [MYSQL_TABLE_EXISTS, 1060, 1061, 1051, 1091];
+
+pub(super) async fn migrate_sqlite(conn: &mut SqliteConnection) -> Result<()> {
+    announce(&SQLITE, conn).await.map_err(told)?;
+    SQLITE.run(conn).await.map_err(told)
+}
+
+pub(super) async fn migrate_mysql(options: &MySqlConnectOptions) -> Result<()> {
+    // A connection of its own: the migrator's lock stays with it if a migration fails.
+    let mut conn = reach(options).await?;
+    let migrated = run_mysql(&mut conn).await.map_err(told);
+    conn.close().await?;
+    migrated
+}
+
+async fn run_mysql(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
+    announce(&MYSQL, conn).await?;
+    loop {
+        match MYSQL.run(&mut *conn).await {
+            Err(MigrateError::Dirty(version)) => resume(conn, version).await?,
+            Err(MigrateError::ExecuteMigration(cause, version)) => {
+                // It changed nothing, so that the next start may try it again.
+                unmark(conn, version).await?;
+                return Err(MigrateError::ExecuteMigration(cause, version));
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Says what an existing store is about to get: on a large table it takes minutes, and nothing is served meanwhile.
+async fn announce(migrator: &Migrator, conn: &mut impl Migrate) -> Result<(), MigrateError> {
+    conn.ensure_migrations_table(TABLE).await?;
+    let applied = conn.list_applied_migrations(TABLE).await?;
+    let is_applied = |migration: &Migration| applied.iter().any(|done| done.version == migration.version);
+    let pending = migrator.iter().filter(|migration| !is_applied(migration)).count();
+    if !applied.is_empty() && pending > 0 {
+        info!("the schema gets {pending} migrations; a large table may take minutes, and nothing is served meanwhile");
+    }
+    Ok(())
+}
+
+/// Ends a migration that a killed start has begun. `conn` has the migrator's lock: nobody is at it any more.
+async fn resume(conn: &mut MySqlConnection, version: i64) -> Result<(), MigrateError> {
+    let migration = MYSQL.iter().find(|migration| migration.version == version);
+    let migration = migration.ok_or(MigrateError::VersionMissing(version))?;
+    warn!("migration {version} was interrupted; it is repeated");
+    unmark(conn, version).await?;
+    match conn.apply(TABLE, migration).await {
+        Ok(_) => Ok(()),
+        Err(MigrateError::ExecuteMigration(cause, _)) if is_done(&cause) && !is_first(migration) => {
+            unmark(conn, version).await?;
+            conn.skip(TABLE, migration).await
+        }
+        Err(cause) => {
+            unmark(conn, version).await?;
+            Err(cause)
+        }
+    }
+}
+
+async fn unmark(conn: &mut MySqlConnection, version: i64) -> Result<(), MigrateError> {
+    let unmarked = sqlx::query("DELETE FROM _sqlx_migrations WHERE version = ? AND success = FALSE").bind(version);
+    unmarked.execute(conn).await?;
+    Ok(())
+}
+
+/// If its table is there already, the database may be somebody else's.
+fn is_first(migration: &Migration) -> bool {
+    MYSQL.iter().next().is_some_and(|first| first.version == migration.version)
+}
+
+fn is_done(cause: &sqlx::Error) -> bool {
+    number(cause).is_some_and(|number| MYSQL_DONE.contains(&number))
+}
+
+fn number(cause: &sqlx::Error) -> Option<u16> {
+    let sqlx::Error::Database(error) = cause else { return None };
+    error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
+}
+
+/// In words that say what to do.
+fn told(error: MigrateError) -> AppError {
+    AppError::internal(match error {
+        MigrateError::VersionMissing(version) => {
+            format!("a newer Qingniao has made this schema (migration {version}): start that one, or restore a backup")
+        }
+        MigrateError::ExecuteMigration(cause, version) if number(&cause) == Some(MYSQL_TABLE_EXISTS) => {
+            format!("migration {version}: {cause}; the database must be Qingniao's own, and empty at the first start")
+        }
+        MigrateError::ExecuteMigration(cause, version) => format!("migration {version}: {cause}"),
+        other => other.to_string(),
+    })
+}
