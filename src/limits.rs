@@ -1,9 +1,11 @@
-//! Sliding limits: so many accepted calls a key and window. In memory: a restart forgets them, several nodes would share
-//! them through Redis.
+//! How much each key may have: so many accepted calls in a window ([`SlidingLimit`]), and so much at a time ([`Shares`]). In
+//! memory: a restart forgets them, several nodes would share the former through Redis.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use dashmap::DashMap;
 
 /// Most keys counted at once; past it the ones whose window is over are dropped, then new keys are refused.
 const KEYS_MAX: usize = 500_000;
@@ -30,28 +32,59 @@ impl<K> Default for Calls<K> {
     }
 }
 
-impl<K: Hash + Eq> SlidingLimit<K> {
+impl<K: Hash + Eq + Clone> SlidingLimit<K> {
     /// At most `calls_max` calls in any `window_ms`.
     pub fn new(calls_max: usize, window_ms: i64) -> Self {
         Self { calls: Mutex::default(), window_ms, calls_max }
     }
 
-    /// Counts a call, unless the key has used up its calls: then nothing is counted and the answer is false.
-    pub fn take(&self, key: K, now_ms: i64) -> bool {
+    /// Counts a call, unless the key has used up its calls. It may yet come to nothing: what is dropped and not kept did not count.
+    pub fn hold(&self, key: K, now_ms: i64) -> Option<Held<'_, K>> {
+        // Made only then: one that is dropped gives back.
+        self.take(key.clone(), now_ms).then(|| Held { limit: self, key: Some(key) })
+    }
+
+    /// Counts what has happened already, whatever the bound: in a full table in the place of another key.
+    pub fn count(&self, key: K, now_ms: i64) {
         let mut calls = self.lock();
-        if calls.by_key.len() >= KEYS_MAX && !calls.by_key.contains_key(&key) {
-            if calls.swept_at.is_none_or(|at| now_ms - at >= SWEEP_EVERY_MS) {
-                calls.swept_at = Some(now_ms);
-                calls.by_key.retain(|_, at| at.back().is_some_and(|last| now_ms - last < self.window_ms));
-            }
-            if calls.by_key.len() >= KEYS_MAX {
-                return false;
-            }
+        if !self.has_room_for(&mut calls, &key, now_ms) {
+            let other = calls.by_key.keys().next().cloned();
+            other.map(|other| calls.by_key.remove(&other));
         }
+        self.add(&mut calls, key, now_ms);
+    }
+
+    /// Whether the key has used up its calls; counts nothing.
+    pub fn is_used_up(&self, key: &K, now_ms: i64) -> bool {
+        let calls = self.lock();
+        let counted = |at: &VecDeque<i64>| at.iter().filter(|at| self.is_in_window(**at, now_ms)).count();
+        calls.by_key.get(key).is_some_and(|at| counted(at) >= self.calls_max)
+    }
+
+    /// What lies ahead is not in the window either: the clock was set back, and would else hold it against the key until then.
+    fn is_in_window(&self, at_ms: i64, now_ms: i64) -> bool {
+        (0..self.window_ms).contains(&(now_ms - at_ms))
+    }
+
+    fn has_room_for(&self, calls: &mut Calls<K>, key: &K, now_ms: i64) -> bool {
+        if calls.by_key.len() < KEYS_MAX || calls.by_key.contains_key(key) {
+            return true;
+        }
+        if calls.swept_at.is_none_or(|at| !(0..SWEEP_EVERY_MS).contains(&(now_ms - at))) {
+            calls.swept_at = Some(now_ms);
+            calls.by_key.retain(|_, at| at.back().is_some_and(|last| self.is_in_window(*last, now_ms)));
+        }
+        calls.by_key.len() < KEYS_MAX
+    }
+
+    fn take(&self, key: K, now_ms: i64) -> bool {
+        let mut calls = self.lock();
+        self.has_room_for(&mut calls, &key, now_ms) && self.add(&mut calls, key, now_ms)
+    }
+
+    fn add(&self, calls: &mut Calls<K>, key: K, now_ms: i64) -> bool {
         let at = calls.by_key.entry(key).or_default();
-        while at.front().is_some_and(|first| now_ms - first >= self.window_ms) {
-            at.pop_front();
-        }
+        at.retain(|at| self.is_in_window(*at, now_ms));
         let free = at.len() < self.calls_max;
         if free {
             at.push_back(now_ms);
@@ -59,16 +92,29 @@ impl<K: Hash + Eq> SlidingLimit<K> {
         free
     }
 
-    /// Whether the key has used up its calls; counts nothing.
-    pub fn is_used_up(&self, key: &K, now_ms: i64) -> bool {
-        let calls = self.lock();
-        let in_window = |at: &VecDeque<i64>| at.iter().filter(|at| now_ms - **at < self.window_ms).count();
-        calls.by_key.get(key).is_some_and(|at| in_window(at) >= self.calls_max)
+    fn lock(&self) -> MutexGuard<'_, Calls<K>> {
+        self.calls.lock().expect("no code panics while it holds this lock")
     }
+}
 
-    /// Takes back the latest call of a key: it turned out not to count.
-    pub fn give_back(&self, key: &K) {
-        let mut calls = self.lock();
+/// A call that is counted for now. Dropped before it is kept, it is taken back: it failed, or its client went away.
+#[derive(Debug)]
+pub struct Held<'a, K: Hash + Eq + Clone> {
+    limit: &'a SlidingLimit<K>,
+    key: Option<K>,
+}
+
+impl<K: Hash + Eq + Clone> Held<'_, K> {
+    /// It counts.
+    pub fn keep(mut self) {
+        self.key = None;
+    }
+}
+
+impl<K: Hash + Eq + Clone> Drop for Held<'_, K> {
+    fn drop(&mut self) {
+        let Some(key) = &self.key else { return };
+        let mut calls = self.limit.lock();
         if let Some(at) = calls.by_key.get_mut(key) {
             at.pop_back();
             if at.is_empty() {
@@ -76,9 +122,48 @@ impl<K: Hash + Eq> SlidingLimit<K> {
             }
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Calls<K>> {
-        self.calls.lock().expect("no code panics while it holds this lock")
+/// What each key has at the moment.
+#[derive(Clone, Debug)]
+pub struct Shares<K: Hash + Eq>(Arc<DashMap<K, usize>>);
+
+/// What a key has, until it is dropped.
+#[derive(Debug)]
+pub struct Share<K: Hash + Eq> {
+    of: Shares<K>,
+    key: K,
+    amount: usize,
+}
+
+impl<K: Hash + Eq> Default for Shares<K> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<K: Hash + Eq + Clone> Shares<K> {
+    /// So much more for the key, unless it would have more than `max` then.
+    pub fn take(&self, key: K, amount: usize, max: usize) -> Option<Share<K>> {
+        if amount > max {
+            return None;
+        }
+        let mut has = self.0.entry(key.clone()).or_insert(0);
+        if *has > max - amount {
+            return None;
+        }
+        *has += amount;
+        drop(has);
+        Some(Share { of: self.clone(), key, amount })
+    }
+}
+
+impl<K: Hash + Eq> Drop for Share<K> {
+    fn drop(&mut self) {
+        self.of.0.remove_if_mut(&self.key, |_, has| {
+            *has -= self.amount;
+            *has == 0
+        });
     }
 }
 
@@ -94,8 +179,24 @@ mod tests {
         assert!(limit.is_used_up(&"a", 99) && !limit.is_used_up(&"a", 100) && !limit.is_used_up(&"c", 99));
         assert!(limit.take("a", 100), "the first call has left the window, the refused ones never entered it");
         assert!(!limit.take("a", 159));
-        limit.give_back(&"a");
-        assert!(limit.take("a", 159));
+    }
+
+    #[test]
+    fn a_call_that_came_to_nothing_is_taken_back() {
+        let limit = SlidingLimit::new(1, 100);
+        let held = limit.hold("a", 0);
+        assert!(held.is_some() && !limit.take("a", 1), "it counts meanwhile");
+        drop(held);
+        limit.hold("a", 2).unwrap().keep();
+        assert!(limit.hold("a", 3).is_none() && limit.hold("a", 4).is_none(), "nor does a refusal take anything back");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_holds_nothing_against_anybody() {
+        let limit = SlidingLimit::new(2, 100);
+        assert!(limit.take("a", 5000) && limit.take("a", 5000) && limit.is_used_up(&"a", 5099));
+        assert!(!limit.is_used_up(&"a", 1000));
+        assert!(limit.take("a", 1000) && limit.take("a", 1050) && !limit.take("a", 1099));
     }
 
     #[test]
@@ -107,5 +208,22 @@ mod tests {
         assert!(!limit.take(KEYS_MAX, 1000), "a sweep was made a moment ago");
         assert!(limit.take(KEYS_MAX, 50 + SWEEP_EVERY_MS));
         assert_eq!(limit.lock().by_key.len(), 1);
+    }
+
+    #[test]
+    fn a_share_is_bounded_and_comes_back() {
+        let shares = Shares::default();
+        let held = [shares.take("a", 1, 3), shares.take("a", 2, 3), shares.take("b", 3, 3)];
+        assert!(held.iter().all(Option::is_some) && shares.take("a", 1, 3).is_none());
+        drop(held);
+        assert!(shares.0.is_empty(), "nobody is remembered who has nothing");
+    }
+
+    #[test]
+    fn what_has_happened_is_counted_even_in_a_full_table() {
+        let limit = SlidingLimit::new(1, 100);
+        assert!((0..KEYS_MAX).all(|key| limit.take(key, 0)));
+        limit.count(KEYS_MAX, 50);
+        assert!(limit.is_used_up(&KEYS_MAX, 60) && limit.lock().by_key.len() == KEYS_MAX);
     }
 }

@@ -42,20 +42,32 @@ impl Passwords {
         self.threads.run(|| Ok(()), move |memory| argon::hash(&params, password.as_bytes(), memory)).await?
     }
 
-    /// Compares `password` with a stored hash of either scheme, if `admit` still agrees when its turn has come.
-    pub async fn verify(&self, password: &str, stored: &str, admit: impl FnOnce() -> Result<()>) -> Result<Verdict> {
+    /// Compares `password` with a stored hash of either scheme, if `admit` still agrees when its turn has come. Calls `wrong` if
+    /// it is, even if nobody waits for the verdict any more.
+    pub async fn verify(
+        &self,
+        password: &str,
+        stored: &str,
+        admit: impl FnOnce() -> Result<()>,
+        wrong: impl FnOnce() + Send + 'static,
+    ) -> Result<Verdict> {
         if is_legacy(stored) {
             admit()?;
-            return Ok(if legacy(password).eq_ignore_ascii_case(stored) {
-                Verdict::RightButOld
-            } else {
-                Verdict::Wrong
-            });
+            if legacy(password).eq_ignore_ascii_case(stored) {
+                return Ok(Verdict::RightButOld);
+            }
+            wrong();
+            return Ok(Verdict::Wrong);
         }
         let (password, stored) = (password.to_owned(), stored.to_owned());
-        let check = move |memory: &mut argon::Memory| argon::verify(&stored, password.as_bytes(), memory);
-        let right = self.threads.run(admit, check).await?;
-        Ok(if right { Verdict::Right } else { Verdict::Wrong })
+        let check = move |memory: &mut argon::Memory| {
+            if argon::verify(&stored, password.as_bytes(), memory) {
+                return Verdict::Right;
+            }
+            wrong();
+            Verdict::Wrong
+        };
+        self.threads.run(admit, check).await
     }
 }
 

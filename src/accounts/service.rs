@@ -20,15 +20,18 @@ use crate::config;
 use crate::db::sql::ROWS_MAX;
 use crate::db::{Conn, is_unique_violation};
 use crate::error::{AppError, Result};
-use crate::http::network::{Newcomers, network_of};
+use crate::http::network::{Admission, Newcomers, network_of};
 use crate::ids::{self, UserId};
-use crate::limits::SlidingLimit;
+use crate::limits::{Shares, SlidingLimit};
 use crate::metrics::Fill;
 
 /// How long a changed picture is announced at the next socket.
 const AVATAR_CHANGE_MS: i64 = MINUTE_MS;
 /// Most such announcements that wait.
 const AVATAR_CHANGES_MAX: usize = 10_000;
+
+/// Guesses of one name from one network that may wait for their hash: who knows a password must not keep all others waiting with it.
+const GUESSES_MAX: usize = 8;
 
 const USERNAME_TAKEN: AppError = AppError::refused("该账号已存在，请换一个账号注册");
 const WRONG_OLD_PASSWORD: AppError = AppError::refused("原始密码错误，无法修改密码");
@@ -44,6 +47,8 @@ pub struct State {
     faces: AtomicU64,
     failures: SlidingLimit<(String, IpAddr)>,
     failures_by_address: SlidingLimit<IpAddr>,
+    /// Guesses that wait for their hash.
+    guesses: Shares<(String, IpAddr)>,
     registrations: Newcomers,
 }
 
@@ -56,6 +61,7 @@ impl State {
             faces: AtomicU64::default(),
             failures: SlidingLimit::new(limits.login_failures_per_hour, HOUR_MS),
             failures_by_address: SlidingLimit::new(limits.login_failures_per_address, HOUR_MS),
+            guesses: Shares::default(),
             registrations: Newcomers::new(limits.registrations_per_address, HOUR_MS),
         }
     }
@@ -68,17 +74,19 @@ impl State {
 
 /// Makes a registered account and logs it in (contract: people §3, chapter 1).
 pub async fn register(app: &Shared, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
-    counted(app, ip, make_account(app, username, password, ip)).await
+    let newcomer = admit(app, ip)?;
+    let password_hash = hash_for(app, username, password).await?;
+    let id = insert_user(app, username, &password_hash).await?;
+    newcomer.keep();
+    open_session(app, id, Role::User, &password_hash, ip).await
 }
 
-/// Counts a new account of a network; one that was not made does not count.
-async fn counted(app: &App, ip: IpAddr, made: impl Future<Output = Result<Account>>) -> Result<Account> {
-    let limit = &app.accounts.registrations;
-    if !limit.admit(ip, app.clock.now_ms()) {
+/// Counts a new account of a network; one that is not made does not count.
+fn admit(app: &App, ip: IpAddr) -> Result<Admission<'_>> {
+    app.accounts.registrations.admit(ip, app.clock.now_ms()).ok_or_else(|| {
         app.metrics.limited.registration.inc();
-        return Err(TOO_MANY);
-    }
-    made.await.inspect_err(|_| limit.take_back(ip))
+        TOO_MANY
+    })
 }
 
 /// The hash of a new account's password, unless its name is taken: a refusal must not cost a hash.
@@ -88,12 +96,6 @@ async fn hash_for(app: &App, username: &str, password: &str) -> Result<String> {
         return Err(USERNAME_TAKEN);
     }
     app.passwords.hash(password).await
-}
-
-async fn make_account(app: &Shared, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
-    let password_hash = hash_for(app, username, password).await?;
-    let id = insert_user(app, username, &password_hash).await?;
-    open_session(app, id, Role::User, &password_hash, ip).await
 }
 
 async fn insert_user(app: &App, username: &str, password_hash: &str) -> Result<UserId> {
@@ -126,16 +128,13 @@ pub async fn insert(app: &App, new: &NewUser<'_>) -> Result<UserId> {
 /// (decision 15). The guest's token stays valid: its socket lives on in the same page. If another call of the device was faster,
 /// this one makes an account of its own.
 pub async fn upgrade_guest(app: &Shared, guest: UserId, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
-    counted(app, ip, make_user_of(app, guest, username, password, ip)).await
-}
-
-async fn make_user_of(app: &Shared, guest: UserId, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
+    let newcomer = admit(app, ip)?;
     let password_hash = hash_for(app, username, password).await?;
     let (own, name, hash) = (app.clone(), username.to_owned(), password_hash.clone());
     let upgraded = app
         .detached(async move {
             let now_ms = own.clock.now_ms();
-            let _memory = Outdated::from_now(&own, guest);
+            let _memory = (Outdated::from_now(&own, guest), NewFace(&own));
             let mut tx = own.db.begin().await?;
             let upgraded = store::update_guest_to_user(&mut tx.conn(), guest, &name, &hash, now_ms).await;
             if !upgraded.map_err(taken)? {
@@ -143,11 +142,11 @@ async fn make_user_of(app: &Shared, guest: UserId, username: &str, password: &st
             }
             store::insert_username_parts(&mut tx.conn(), guest, &name).await?;
             tx.commit().await?;
-            own.accounts.faces.fetch_add(1, Ordering::SeqCst);
             Ok(true)
         })
         .await?;
     let id = if upgraded { guest } else { insert_user(app, username, &password_hash).await? };
+    newcomer.keep();
     open_session(app, id, Role::User, &password_hash, ip).await
 }
 
@@ -159,14 +158,15 @@ pub async fn login(app: &Shared, username: &str, password: &str, ip: IpAddr) -> 
 }
 
 /// A password that may be wrong, for a name and from a network.
-struct Guess<'a> {
-    app: &'a App,
+#[derive(Clone)]
+struct Guess {
+    app: Shared,
     key: (String, IpAddr),
 }
 
-impl<'a> Guess<'a> {
-    fn new(app: &'a App, username_key: String, ip: IpAddr) -> Self {
-        Self { app, key: (username_key, network_of(ip)) }
+impl Guess {
+    fn new(app: &Shared, username_key: String, ip: IpAddr) -> Self {
+        Self { app: app.clone(), key: (username_key, network_of(ip)) }
     }
 
     /// Refuses it if there were too many wrong ones.
@@ -181,20 +181,27 @@ impl<'a> Guess<'a> {
         Ok(())
     }
 
+    /// Compares it with the stored hash. A wrong one counts even if its client does not wait for the answer.
+    async fn verify(&self, password: &str, stored: &str) -> Result<Verdict> {
+        let share = self.app.accounts.guesses.take(self.key.clone(), 1, GUESSES_MAX);
+        let _share = share.ok_or_else(AppError::busy)?;
+        let wrong = self.clone();
+        self.app.passwords.verify(password, stored, || self.admit(), move || wrong.was_wrong()).await
+    }
+
     fn was_wrong(&self) {
         let (counts, now_ms) = (&self.app.accounts, self.app.clock.now_ms());
-        counts.failures.take(self.key.clone(), now_ms);
-        counts.failures_by_address.take(self.key.1, now_ms);
+        counts.failures.count(self.key.clone(), now_ms);
+        counts.failures_by_address.count(self.key.1, now_ms);
     }
 }
 
 /// The account behind the name, if the password is right. Wrong ones are counted when they are known to be wrong, so that
 /// a crowd behind one address may log in at once; the count is looked at again when the turn to hash has come, so that
 /// parallel guesses gain no more than there are turns.
-async fn check_password(app: &App, key: &str, password: &str, ip: IpAddr) -> Result<AccountRow> {
+async fn check_password(app: &Shared, key: &str, password: &str, ip: IpAddr) -> Result<AccountRow> {
     let guess = Guess::new(app, key.to_owned(), ip);
-    let admit = || guess.admit();
-    admit()?;
+    guess.admit()?;
     let row = store::find_account_by_username(&mut app.db.read().await?.conn(), key).await?;
     let row = row.filter(|row| row.status == 1);
     let Some(mut row) = row else {
@@ -202,7 +209,7 @@ async fn check_password(app: &App, key: &str, password: &str, ip: IpAddr) -> Res
         guess.was_wrong();
         return Err(NO_ACCOUNT);
     };
-    match app.passwords.verify(password, &row.password_hash, admit).await? {
+    match guess.verify(password, &row.password_hash).await? {
         Verdict::Right => Ok(row),
         Verdict::RightButOld => {
             let hash = app.passwords.hash(password).await?;
@@ -217,10 +224,7 @@ async fn check_password(app: &App, key: &str, password: &str, ip: IpAddr) -> Res
             row.password_hash = hash;
             Ok(row)
         }
-        Verdict::Wrong => {
-            guess.was_wrong();
-            Err(WRONG_PASSWORD)
-        }
+        Verdict::Wrong => Err(WRONG_PASSWORD),
     }
 }
 
@@ -232,8 +236,7 @@ pub async fn set_password(app: &Shared, me: &Bearer, old: &str, new: &str, ip: I
     // A stolen token must not be a way to try passwords that the login counts.
     let guess = Guess::new(app, store::username_key(&row.username), ip);
     guess.admit()?;
-    if app.passwords.verify(old, &row.password_hash, || guess.admit()).await? == Verdict::Wrong {
-        guess.was_wrong();
+    if guess.verify(old, &row.password_hash).await? == Verdict::Wrong {
         return Err(WRONG_OLD_PASSWORD);
     }
     let hash = app.passwords.hash(new).await?;
@@ -325,7 +328,8 @@ pub async fn change(app: &Shared, me: UserId, change: Change) -> Result<()> {
     let own = app.clone();
     app.detached(async move {
         let now_ms = own.clock.now_ms();
-        let memory = Outdated::from_now(&own, me);
+        let is_shown = matches!(change, Change::Nickname(_) | Change::Avatar(_));
+        let memory = (Outdated::from_now(&own, me), is_shown.then_some(NewFace(&own)));
         let mut tx = own.db.begin().await?;
         match &change {
             Change::Nickname(value) => store::update_nickname(&mut tx.conn(), me, value, now_ms).await?,
@@ -335,9 +339,6 @@ pub async fn change(app: &Shared, me: UserId, change: Change) -> Result<()> {
         }
         tx.commit().await?;
         drop(memory);
-        if matches!(change, Change::Nickname(_) | Change::Avatar(_)) {
-            own.accounts.faces.fetch_add(1, Ordering::SeqCst);
-        }
         match change {
             Change::Avatar(_) => own.accounts.avatar_changes.insert(me, now_ms),
             Change::Nickname(_) | Change::InviteConfirm(_) => {
@@ -355,6 +356,15 @@ pub async fn change(app: &Shared, me: UserId, change: Change) -> Result<()> {
 /// Read it before what it is to vouch for.
 pub fn faces(app: &App) -> u64 {
     app.accounts.faces.load(Ordering::SeqCst)
+}
+
+/// Counts a change of a name or a picture when it is dropped, as [`Outdated`].
+struct NewFace<'a>(&'a App);
+
+impl Drop for NewFace<'_> {
+    fn drop(&mut self) {
+        self.0.accounts.faces.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// Whether a socket that opens now is to announce a changed picture; it does so once.

@@ -119,6 +119,7 @@ macro_rules! signature {
 signature!(A B);
 signature!(A B C);
 signature!(A B C D);
+signature!(A B C D E);
 
 impl<S> Argument for State<S> {
     fn tell(_: &mut Route) {}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -18,7 +18,7 @@ use tracing::{error, warn};
 use super::fields::{is_truthy, shown};
 use super::linger;
 use super::meter::Meter;
-use super::payload::{content_type, fields_of, read_body};
+use super::payload::{BODY_BYTES_FREE, content_type, fields_of, read_body};
 use super::serve::Origin;
 use crate::error::{AppError, BoxError, Result};
 
@@ -65,7 +65,7 @@ where
     } else {
         tokio::time::timeout(bounds.request_timeout, answered).await.ok()
     };
-    if let Some(slot) = slot {
+    if let Some(slot) = &slot {
         slot.give_room_back();
     }
     let mut response = match answered {
@@ -78,6 +78,11 @@ where
         // Whoever took too long is not waited for any longer.
         None => AppError::unavailable("it took longer than http.request_timeout_s").into_response(),
     };
+    // Files have no exact size: they are read as they are taken.
+    let bytes = response.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
+    if bytes > BODY_BYTES_FREE && slot.is_some_and(|slot| !slot.take_reply_room(bytes)) {
+        response = AppError::unavailable("too many long replies wait to be read").into_response();
+    }
     if let Some(Cause(cause)) = response.extensions_mut().remove() {
         log_failure(id, &method, &path, response.status(), &cause);
     }

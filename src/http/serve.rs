@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -23,7 +23,7 @@ use tracing::{debug, warn};
 
 use super::edge::Bounds;
 use super::entrance;
-use super::slots::{Places, Slot, Slots};
+use super::slots::{Places, Slot, Slots, TELL_EVERY};
 use super::stream::Guarded;
 use crate::metrics::Connections;
 
@@ -89,6 +89,7 @@ where
     tasks.spawn(entrance::let_in(queue, move |(stream, origin)| {
         own.spawn(connection(stream, origin, timeouts, answer.clone(), stopped.clone()));
     }));
+    let mut told: Option<Instant> = None;
     loop {
         let place = tokio::select! {
             () = stop.cancelled() => break,
@@ -102,7 +103,10 @@ where
             Ok(accepted) => accepted,
             Err(cause) => {
                 counts.failed.inc();
-                warn!(%cause, "a connection could not be accepted; if this repeats, raise the limit of open files");
+                if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+                    told = Some(Instant::now());
+                    warn!(%cause, "connections cannot be accepted; if this repeats, raise the limit of open files");
+                }
                 tokio::time::sleep(ACCEPT_REST).await;
                 continue;
             }
@@ -131,7 +135,7 @@ where
     F: Future<Output = Response> + Send + 'static,
 {
     let peer = origin.peer;
-    let (stream, head_timer) = Guarded::new(stream, timeouts.stall, timeouts.head);
+    let (stream, head_timer) = Guarded::new(stream, origin.slot.clone(), timeouts.stall, timeouts.head);
     let heads = head_timer.clone();
     let mut http = Builder::new();
     http.timer(head_timer).header_read_timeout(timeouts.idle).max_buf_size(HEAD_BYTES_MAX);

@@ -1,19 +1,22 @@
 //! Places for connections: so many in all, and so many from one network, so that nobody takes them all; and room for bodies that
-//! come slowly.
+//! come, and for replies that are taken, slowly.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use dashmap::DashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
 use super::network::network_of;
+use crate::limits::{Share, Shares};
 use crate::metrics::Connections;
 
-/// How often the log tells of networks that have used up their places.
-const TELL_EVERY: Duration = Duration::from_mins(1);
+/// How often the log tells of networks that have used up their places, and of connections that cannot be accepted.
+pub const TELL_EVERY: Duration = Duration::from_mins(1);
+
+/// Of the room for replies, one network gets one part in so many.
+const REPLIES_SHARE: usize = 4;
 
 /// How many places there are.
 #[derive(Clone, Debug)]
@@ -24,7 +27,8 @@ pub struct Places {
     pub by_network: usize,
     /// Reverse proxies, from which all the connections come.
     pub exempt: Vec<IpAddr>,
-    /// Bytes of the bodies of requests that are not answered yet, beyond the first [`super::payload::BODY_BYTES_FREE`] of each.
+    /// Bytes of the bodies of requests that are not answered yet, beyond the first [`super::payload::BODY_BYTES_FREE`] of each;
+    /// and as many of replies that are longer than that and not written yet.
     pub bodies_bytes: usize,
 }
 
@@ -33,20 +37,40 @@ pub struct Places {
 pub struct Slots {
     all: Arc<Semaphore>,
     places: Places,
-    by_network: Arc<DashMap<IpAddr, usize>>,
+    by_network: Shares<IpAddr>,
     bodies: Arc<Semaphore>,
+    replies: Replies,
     counts: Connections,
     told: Mutex<Option<Instant>>,
+}
+
+/// Room for replies that are not taken yet.
+#[derive(Clone, Debug)]
+struct Replies {
+    all: Arc<Semaphore>,
+    by_network: Shares<IpAddr>,
+    by_network_max: usize,
+}
+
+/// Room that a reply takes.
+#[derive(Debug)]
+struct ReplyRoom {
+    _all: OwnedSemaphorePermit,
+    _by_network: Option<Share<IpAddr>>,
 }
 
 /// A place among the open connections.
 #[derive(Debug)]
 pub struct Slot {
     _place: OwnedSemaphorePermit,
-    network: Option<(IpAddr, Arc<DashMap<IpAddr, usize>>)>,
+    /// `None` for a reverse proxy.
+    network: Option<(IpAddr, Share<IpAddr>)>,
     bodies: Arc<Semaphore>,
     /// Room that the body of the present request takes.
     room: Mutex<Option<OwnedSemaphorePermit>>,
+    replies: Replies,
+    /// Room that the reply takes which is being written.
+    reply: Mutex<Option<ReplyRoom>>,
     counts: Connections,
 }
 
@@ -56,8 +80,13 @@ impl Slots {
         Self {
             all: Arc::new(Semaphore::new(places.all)),
             bodies: Arc::new(Semaphore::new(places.bodies_bytes)),
+            replies: Replies {
+                all: Arc::new(Semaphore::new(places.bodies_bytes)),
+                by_network: Shares::default(),
+                by_network_max: places.bodies_bytes / REPLIES_SHARE,
+            },
             places,
-            by_network: Arc::default(),
+            by_network: Shares::default(),
             counts,
             told: Mutex::default(),
         }
@@ -74,15 +103,12 @@ impl Slots {
             None
         } else {
             let network = network_of(peer);
-            let mut count = self.by_network.entry(network).or_insert(0);
-            if *count >= self.places.by_network {
-                drop(count);
+            let Some(share) = self.by_network.take(network, 1, self.places.by_network) else {
                 self.counts.refused.inc();
                 self.tell(network);
                 return None;
-            }
-            *count += 1;
-            Some((network, self.by_network.clone()))
+            };
+            Some((network, share))
         };
         self.counts.open.inc();
         Some(Slot {
@@ -90,6 +116,8 @@ impl Slots {
             network,
             bodies: self.bodies.clone(),
             room: Mutex::default(),
+            replies: self.replies.clone(),
+            reply: Mutex::default(),
             counts: self.counts.clone(),
         })
     }
@@ -124,6 +152,38 @@ impl Slot {
         *self.room() = None;
     }
 
+    /// Takes room for a reply until it is written. False if there is none left, or the network has its share: whoever asks for
+    /// long lists and takes none of them gets 503 in place of the server's memory.
+    pub fn take_reply_room(&self, bytes: usize) -> bool {
+        // One that is longer than a share comes alone.
+        let bytes = bytes.min(self.replies.by_network_max);
+        let Some(all) = u32::try_from(bytes).ok().and_then(|n| self.replies.all.clone().try_acquire_many_owned(n).ok())
+        else {
+            return false;
+        };
+        let by_network = match &self.network {
+            None => None,
+            Some((network, _)) => {
+                let share = self.replies.by_network.take(*network, bytes, self.replies.by_network_max);
+                if share.is_none() {
+                    return false;
+                }
+                share
+            }
+        };
+        *self.reply() = Some(ReplyRoom { _all: all, _by_network: by_network });
+        true
+    }
+
+    /// Everything that was to be written is with the kernel.
+    pub fn give_reply_room_back(&self) {
+        *self.reply() = None;
+    }
+
+    fn reply(&self) -> MutexGuard<'_, Option<ReplyRoom>> {
+        self.reply.lock().expect("no code panics while it holds this lock")
+    }
+
     fn room(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
         self.room.lock().expect("no code panics while it holds this lock")
     }
@@ -132,12 +192,6 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.counts.open.dec();
-        if let Some((network, by_network)) = self.network.take() {
-            by_network.remove_if_mut(&network, |_, count| {
-                *count -= 1;
-                *count == 0
-            });
-        }
     }
 }
 
@@ -168,7 +222,6 @@ mod tests {
         drop(one);
         assert!(take(&slots, "1.2.3.4").await.is_some());
         drop((other, neighbour));
-        assert!(slots.by_network.is_empty(), "nobody is remembered who has left");
         assert_eq!((slots.all.available_permits(), slots.counts.open.get(), slots.counts.refused.get()), (100, 0, 1));
     }
 
@@ -187,6 +240,23 @@ mod tests {
         let held =
             [take(&slots, "10.0.0.2").await, take(&slots, "::ffff:10.0.0.2").await, take(&slots, "10.0.0.2").await];
         assert!(held.iter().all(Option::is_some));
+    }
+
+    #[tokio::test]
+    async fn room_for_replies_is_shared_between_networks() {
+        let slots = slots(100, 8);
+        let mut taken = Vec::new();
+        for peer in ["1.2.3.4", "1.2.3.4", "1.2.3.5", "1.2.3.6", "1.2.3.7"] {
+            taken.push(take(&slots, peer).await.unwrap());
+        }
+        assert!(taken[0].take_reply_room(20) && !taken[1].take_reply_room(6), "a network has a quarter");
+        assert!(taken[1].take_reply_room(5) && taken[2].take_reply_room(1000), "what is longer than a share is one");
+        assert!(taken[3].take_reply_room(25) && taken[4].take_reply_room(25));
+        let other = take(&slots, "10.0.0.2").await.unwrap();
+        assert!(!other.take_reply_room(1), "there is no more");
+        taken[0].give_reply_room_back();
+        drop(taken.remove(4));
+        assert!(other.take_reply_room(20) && taken[1].take_room(100), "bodies of requests have room of their own");
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::pace::Pace;
+use super::slots::Slot;
 
 /// A client that took something and is written to again after this long began to read a new reply.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -27,6 +28,7 @@ pub struct Guarded {
     stall: Duration,
     /// Only once the peer did not take something at once.
     slow: Option<Box<Slow>>,
+    slot: Arc<Slot>,
 }
 
 /// A peer that did not take something at once.
@@ -41,10 +43,10 @@ struct Slow {
 impl Guarded {
     /// Over `stream`; whoever takes no bytes for `stall` is dropped, and whoever takes `head_timeout` for a head. The timer is
     /// for hyper, as that of heads.
-    pub fn new(stream: TcpStream, stall: Duration, head_timeout: Duration) -> (Self, HeadTimer) {
+    pub fn new(stream: TcpStream, slot: Arc<Slot>, stall: Duration, head_timeout: Duration) -> (Self, HeadTimer) {
         let heads = Arc::new(Heads::default());
         let timer = HeadTimer { heads: heads.clone(), head_timeout };
-        (Self { stream, heads, stall, slow: None }, timer)
+        (Self { stream, heads, stall, slow: None, slot }, timer)
     }
 
     /// The stream itself.
@@ -127,7 +129,12 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // hyper flushes when it has nothing left to write.
+        if flushed.is_ready() {
+            self.slot.give_reply_room_back();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {

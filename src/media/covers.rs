@@ -118,7 +118,7 @@ impl Covers {
             let bytes = match self.ffmpeg.shoot(&video, &POSTER).await {
                 Ok(bytes) => bytes,
                 // Not tried again: an endless queue of the same hopeless video would keep all others waiting.
-                Err(NoCover::Refused(_)) => return Ok(false),
+                Err(NoCover::Refused(_) | NoCover::Slow) => return Ok(false),
                 Err(cause) => return Err(cause),
             };
             let mut spool = disk.spool().await?;

@@ -1,5 +1,7 @@
 //! Routes of media (API document chapters 29, 30, 31).
 
+use std::net::IpAddr;
+
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -14,22 +16,25 @@ use utoipa::ToSchema;
 use super::ffmpeg::{Format, Shot};
 use super::service::{self, Code, Folder};
 use super::{form, qrcode};
-use crate::accounts::auth::CurrentUser;
+use crate::accounts::auth::{ClientAddress, CurrentUser};
 use crate::app::Shared;
 use crate::error::{AppError, Result};
 use crate::http::conditional::Wish;
+use crate::http::fields::shown;
 use crate::http::serve::{Origin, base_url};
 use crate::http::{Draft, Fields, Params, Payload, bare, ok};
+use crate::ids::UserId;
 
 /// `POST /api/chat/uploadStreamSingleToServerDiy/:diydir`
 pub async fn upload_to_server(
     State(app): State<Shared>,
     CurrentUser(me): CurrentUser,
+    ClientAddress(ip): ClientAddress,
     path: UploadPath,
     request: Request,
 ) -> Result<Response> {
     let folder = Folder::parse(&path.0)?;
-    let _place = service::upload_place(&app, me.user.id).await?;
+    let _place = service::upload_place(&app, me.user.id, ip).await?;
     let upload = form::receive(&app, request, None).await?;
     let url = service::keep_on_server(&app, &folder, upload).await?;
     Ok(ok(Uploaded { url }))
@@ -57,8 +62,13 @@ impl<S: Send + Sync> FromRequestParts<S> for UploadPath {
 }
 
 /// `POST /api/chat/uploadAliyun`: every failure is a 400 that begins with the same words.
-pub async fn upload_to_aliyun(State(app): State<Shared>, CurrentUser(me): CurrentUser, request: Request) -> Response {
-    share(app, me.user.id, request).await.unwrap_or_else(|cause| {
+pub async fn upload_to_aliyun(
+    State(app): State<Shared>,
+    CurrentUser(me): CurrentUser,
+    ClientAddress(ip): ClientAddress,
+    request: Request,
+) -> Response {
+    share(app, me.user.id, ip, request).await.unwrap_or_else(|cause| {
         if let AppError::Internal(source) | AppError::Busy(Some(source)) = &cause {
             error!(cause = %source, "an upload failed by a fault of the server");
         }
@@ -66,7 +76,7 @@ pub async fn upload_to_aliyun(State(app): State<Shared>, CurrentUser(me): Curren
     })
 }
 
-async fn share(app: Shared, me: crate::ids::UserId, request: Request) -> Result<Response> {
+async fn share(app: Shared, me: UserId, ip: IpAddr, request: Request) -> Result<Response> {
     let query = request.uri().query().unwrap_or_default();
     // The query's only: the form's field of the same name is ignored, as it always was.
     let class_id = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "imageClassId");
@@ -80,7 +90,7 @@ async fn share(app: Shared, me: crate::ids::UserId, request: Request) -> Result<
         }
         base => base.to_owned(),
     };
-    let _place = service::upload_place(&app, me).await?;
+    let _place = service::upload_place(&app, me, ip).await?;
     let upload = form::receive(&app, request, Some("img")).await?;
     let shared = service::share(&app, upload, class_id, &base).await?;
     Ok(bare(&AliyunReply { code: 200, msg: "ok", data: [shared] }))
@@ -139,8 +149,8 @@ fn number(value: &Value) -> Option<f64> {
 
 fn pixels(value: &Value) -> Option<u16> {
     let text = match value {
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => text.trim().to_owned(),
+        Value::Number(_) => shown(value),
+        Value::String(text) => text.trim().into(),
         _ => return None,
     };
     text.parse().ok().filter(|pixels| (1..=3840).contains(pixels))
@@ -164,11 +174,11 @@ pub(super) struct CoverReply {
 /// `POST /api/chat/getVideoScreenshot`
 pub async fn cover(
     State(app): State<Shared>,
-    CurrentUser(_): CurrentUser,
+    CurrentUser(me): CurrentUser,
     Payload(draft): Payload<CoverDraft>,
 ) -> Result<Response> {
     let CoverDraft { video_url, shot, time, width, format } = draft;
-    let cover = service::cover(&app, &video_url, &shot, &format).await?;
+    let cover = service::cover(&app, me.user.id, &video_url, &shot, &format).await?;
     let base64 = format!("data:image/{format};base64,{}", STANDARD.encode(&cover.picture));
     Ok(ok(CoverReply { base64, url: cover.url, format, time, width }))
 }

@@ -14,10 +14,10 @@ mod public;
 mod qrcode;
 mod service;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dashmap::DashMap;
 pub use public::serve;
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
@@ -26,6 +26,7 @@ use crate::app;
 use crate::config::Config;
 use crate::error::Result;
 use crate::ids::UserId;
+use crate::limits::Shares;
 use crate::metrics::Fill;
 
 /// What this feature keeps in memory.
@@ -35,7 +36,9 @@ pub struct State {
     uploads: Semaphore,
     uploads_max: usize,
     /// The same by person, so that nobody takes all the places.
-    uploads_by_user: DashMap<UserId, usize>,
+    uploads_by_user: Shares<UserId>,
+    uploads_by_network: Shares<IpAddr>,
+    covers_by_user: Shares<UserId>,
     covers: covers::Covers,
     /// Turns to read from a file that is asked for.
     reads: Arc<Semaphore>,
@@ -48,7 +51,9 @@ impl State {
         Ok(Self {
             uploads: Semaphore::new(config.uploads.parallel_max),
             uploads_max: config.uploads.parallel_max,
-            uploads_by_user: DashMap::new(),
+            uploads_by_user: Shares::default(),
+            uploads_by_network: Shares::default(),
+            covers_by_user: Shares::default(),
             covers: covers::Covers::new(config)?,
             reads: Arc::new(Semaphore::new(public::READS_MAX)),
             qr_codes: qrcode::cache(),

@@ -1,5 +1,6 @@
 //! The rules of media: where uploads go, and of whom covers and QR codes are made.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,16 +20,24 @@ use crate::blobs::{Failure, Kept, Label, Spooled};
 use crate::clock;
 use crate::error::{AppError, Result};
 use crate::groups;
+use crate::http::network::network_of;
 use crate::ids::{GroupId, UserId};
+use crate::limits::Share;
 
 /// Uploads of one person at once; the client sends up to nine pictures together.
 const UPLOADS_BY_USER_MAX: usize = 16;
+/// Of the places for uploads, one network gets one part in so many, or what one person may have: uploads that crawl must not take
+/// all of them.
+const UPLOADS_SHARE: usize = 2;
+/// Covers that one person may wait for: one for each file that the client sends together.
+const COVERS_BY_USER_MAX: usize = 9;
 /// How long an upload waits for a place.
 const PLACE_PATIENCE: Duration = Duration::from_secs(30);
 /// Characters of a folder's name.
 const FOLDER_MAX: usize = 100;
 
 const TOO_MANY: AppError = AppError::refused("上传任务过多，请稍后再试");
+const TOO_MANY_COVERS: AppError = AppError::refused("截图任务过多，请稍后再试");
 const BAD_FOLDER: AppError = AppError::refused("上传目录名称不合法");
 const NO_COVER: AppError = AppError::refused("截图生成失败");
 const NO_GROUP: AppError = AppError::refused("群不存在或被封禁或者您不在该群聊中");
@@ -38,35 +47,22 @@ const NO_USER: AppError = AppError::refused("用户不存在或被封禁");
 #[derive(Debug)]
 pub struct UploadPlace<'a> {
     _slot: SemaphorePermit<'a>,
-    _counted: Counted<'a>,
+    _by_user: Share<UserId>,
+    _by_network: Option<Share<IpAddr>>,
 }
 
-/// One upload in its person's count.
-#[derive(Debug)]
-struct Counted<'a>(&'a App, UserId);
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        let Self(app, user) = self;
-        app.media.uploads_by_user.remove_if_mut(user, |_, count| {
-            *count -= 1;
-            *count == 0
-        });
-    }
-}
-
-/// Waits for a place among the uploads; a person who has many already is refused.
-pub async fn upload_place(app: &App, user: UserId) -> Result<UploadPlace<'_>> {
-    let counted = {
-        let mut count = app.media.uploads_by_user.entry(user).or_insert(0);
-        if *count >= UPLOADS_BY_USER_MAX {
-            return Err(TOO_MANY);
-        }
-        *count += 1;
-        Counted(app, user)
+/// Waits for a place among the uploads; a person, or a network, that has many already is refused. This machine itself is no network:
+/// it may be everybody, behind a proxy that nobody has named.
+pub async fn upload_place(app: &App, user: UserId, ip: IpAddr) -> Result<UploadPlace<'_>> {
+    let by_user = app.media.uploads_by_user.take(user, 1, UPLOADS_BY_USER_MAX).ok_or(TOO_MANY)?;
+    let by_network = if ip.to_canonical().is_loopback() {
+        None
+    } else {
+        let max = (app.media.uploads_max / UPLOADS_SHARE).max(UPLOADS_BY_USER_MAX);
+        Some(app.media.uploads_by_network.take(network_of(ip), 1, max).ok_or(TOO_MANY)?)
     };
     let slot = tokio::time::timeout(PLACE_PATIENCE, app.media.uploads.acquire()).await.map_err(|_| AppError::busy())?;
-    Ok(UploadPlace { _slot: slot.map_err(AppError::internal)?, _counted: counted })
+    Ok(UploadPlace { _slot: slot.map_err(AppError::internal)?, _by_user: by_user, _by_network: by_network })
 }
 
 /// The folder that a client names for its uploads; each `_` begins a folder inside (contract: messaging 4.30a).
@@ -159,7 +155,8 @@ pub struct Cover {
 }
 
 /// Makes a picture of a video that this server has, or that is on a host it may ask (decision 23).
-pub async fn cover(app: &App, video_url: &str, shot: &Shot, extension: &str) -> Result<Cover> {
+pub async fn cover(app: &App, me: UserId, video_url: &str, shot: &Shot, extension: &str) -> Result<Cover> {
+    let _share = app.media.covers_by_user.take(me, 1, COVERS_BY_USER_MAX).ok_or(TOO_MANY_COVERS)?;
     let picture = picture_of(app, video_url, shot).await.map_err(|cause| {
         app.metrics.uploads.covers_failed.inc();
         match &cause {

@@ -466,3 +466,22 @@ async fn a_flood_with_slow_lorises_costs_little_memory_and_others_hardly_feel_it
     // What 600 connections, 16 MiB of bodies in buffers that double, and a thread for each file that is read may take together.
     assert!(grown < 200, "memory grew by {grown} MiB");
 }
+
+#[tokio::test]
+async fn long_replies_that_nobody_reads_take_a_bounded_room() {
+    let server = TestServer::with(|config| {
+        config.http.body_bytes_max = MIB;
+        config.http.bodies_bytes_max = MIB;
+    })
+    .await;
+    // As many as the buffers of both kernels do not hold.
+    let mut greedy = connect(&server).await;
+    let ask = format!("GET /api-docs/openapi.json HTTP/1.1\r\nhost: {}\r\n\r\n", server.address);
+    greedy.write_all(ask.repeat(100).as_bytes()).await.unwrap();
+    let document = async || server.get("/api-docs/openapi.json").await.status;
+    eventually("the network has its share", async || document().await == 503).await;
+    let alice = server.user("alice").await;
+    alice.post("chatGetmessageOffLine", serde_json::json!({})).await.ok();
+    drop(greedy);
+    eventually("the room is free again", async || document().await == 200).await;
+}

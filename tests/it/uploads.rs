@@ -386,6 +386,36 @@ async fn one_person_cannot_take_all_the_places() {
 }
 
 #[tokio::test]
+async fn one_network_cannot_take_all_the_places() {
+    let server = TestServer::with(|config| {
+        config.uploads.parallel_max = 64;
+        config.http.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await;
+    let mut streams = Vec::new();
+    for name in ["alice", "bob"] {
+        let person = server.user(name).await;
+        for _ in 0..16 {
+            let body = Form::default().file("file", "a.png", &like(b"\x89PNG\r\n\x1a\n", 100_000)).body();
+            let head = person.head("uploadStreamSingleToServerDiy/x", FORM, body.len());
+            let head = head.replacen("\r\n", "\r\nx-forwarded-for: 203.0.113.7\r\n", 1);
+            streams.push(person.door.begin(&[head.as_bytes(), &body[..80_000]].concat()).await);
+        }
+    }
+    eventually("thirty-two have begun", async || server.files().len() == 32).await;
+    let carol = server.user("carol").await;
+    let upload = |address: &'static str| {
+        let form = Form::default().file("file", "a.png", PNG);
+        let call = carol.call(Method::POST, "uploadStreamSingleToServerDiy/x").token(&carol.token).form_data(form);
+        call.header("x-forwarded-for", address).send()
+    };
+    upload("203.0.113.7").await.refused(400, "上传任务过多，请稍后再试");
+    upload("203.0.113.8").await.ok();
+    drop(streams);
+    eventually("the places are free again", async || upload("203.0.113.7").await.status == 200).await;
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_is_an_error_of_the_server() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
