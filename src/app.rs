@@ -1,6 +1,6 @@
 //! What every handler and background task shares: the kits, and one state of each feature that keeps any.
 //!
-//! The only place that names features from below; it holds no logic.
+//! The one module that names features from rows above its own. Apart from `detached` it does nothing.
 
 use std::sync::Arc;
 

@@ -104,7 +104,7 @@ impl Server {
         self.app.stop.cancel();
         self.app.tasks.close();
         if tokio::time::timeout(GRACE, self.app.tasks.wait()).await.is_err() {
-            warn!("some requests did not end in time and were dropped; none of them was acknowledged");
+            warn!("some tasks did not end in time and are abandoned; no request among them was acknowledged");
         }
         let end = async {
             // Pongs came until the last socket was dropped. What cannot be written now is pushed again after the start.

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use crate::error::{AppError, Result};
 
-/// How much nicer than the rest of the server a hash is. It still gets a tenth of a core that chat would take whole.
+/// The nice value of hashing threads. On a core that chat keeps busy they still get a tenth.
 const NICE: i32 = 10;
 /// A thread rests so long after each hash. Linux keeps what else wants the core waiting, whatever its priority, while the threads
 /// of one process never leave it: the chat's p99 beside logins is 30 ms without a rest.

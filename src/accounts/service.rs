@@ -251,7 +251,7 @@ pub async fn set_password(app: &Shared, me: &Bearer, old: &str, new: &str, ip: I
         store::delete_sessions_except(&mut tx.conn(), user, &kept).await?;
         tx.commit().await?;
         drop(memory);
-        own.hub.revoke(user, Some(CLOSE_SUPERSEDED), &|ticket| *ticket.token_id == *kept);
+        own.hub.end_pushes(user, Some(CLOSE_SUPERSEDED), &|ticket| *ticket.token_id == *kept);
         Ok(())
     })
     .await

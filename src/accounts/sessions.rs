@@ -35,7 +35,7 @@ pub const WRONG_PASSWORD: AppError = AppError::refused("账户或密码错误");
 
 /// Users kept in memory with their live tokens; the store has the truth.
 #[derive(Debug)]
-pub struct Known(Cache<UserId, Arc<Entry>, ByBytes>);
+pub struct Known(Cache<UserId, Arc<KnownUser>, ByBytes>);
 
 impl Known {
     /// Nobody yet.
@@ -51,7 +51,7 @@ impl Known {
 
 /// A user and the tokens that are live.
 #[derive(Debug)]
-struct Entry {
+struct KnownUser {
     user: Arc<User>,
     /// Exactly as many as there are, since each connected person has an entry.
     live: Box<[Live]>,
@@ -84,8 +84,8 @@ impl Live {
 #[derive(Clone, Debug)]
 struct ByBytes;
 
-impl Weighter<UserId, Arc<Entry>> for ByBytes {
-    fn weight(&self, _: &UserId, entry: &Arc<Entry>) -> u64 {
+impl Weighter<UserId, Arc<KnownUser>> for ByBytes {
+    fn weight(&self, _: &UserId, entry: &Arc<KnownUser>) -> u64 {
         let User { nickname, avatar, userset, .. } = entry.user.as_ref();
         (CACHED_USER_BYTES + nickname.len() + avatar.len() + userset.text().len()) as u64
     }
@@ -182,7 +182,7 @@ async fn start_session(
         tx.commit().await?;
         drop(memory);
         if let (Role::User, Some(replaced)) = (role, replaced) {
-            own.hub.revoke(user, Some(CLOSE_SUPERSEDED), &|ticket| *ticket.token_id != *replaced.token_id);
+            own.hub.end_pushes(user, Some(CLOSE_SUPERSEDED), &|ticket| *ticket.token_id != *replaced.token_id);
         }
         account(&own, row, role, &session).map(Some)
     })
@@ -222,7 +222,7 @@ pub async fn logout(app: &Shared, user: UserId) -> Result<()> {
         store::delete_sessions_except(&mut tx.conn(), user, "").await?;
         tx.commit().await?;
         drop(memory);
-        own.hub.revoke(user, None, &|_| false);
+        own.hub.end_pushes(user, None, &|_| false);
         Ok(())
     })
     .await
@@ -293,7 +293,7 @@ pub async fn user(app: &App, id: UserId) -> Result<Option<Arc<User>>> {
     Ok(known(app, id).await?.map(|known| known.user.clone()))
 }
 
-async fn known(app: &App, id: UserId) -> Result<Option<Arc<Entry>>> {
+async fn known(app: &App, id: UserId) -> Result<Option<Arc<KnownUser>>> {
     let now_ms = app.clock.now_ms();
     if app.accounts.known.0.get(&id).is_some_and(|entry| !is_trusted(entry.loaded_at, now_ms)) {
         forget(app, id);
@@ -311,11 +311,11 @@ async fn known(app: &App, id: UserId) -> Result<Option<Arc<Entry>>> {
     Ok(Some(known))
 }
 
-async fn load(app: &App, id: UserId, now_ms: i64) -> Result<Option<Arc<Entry>>> {
+async fn load(app: &App, id: UserId, now_ms: i64) -> Result<Option<Arc<KnownUser>>> {
     let mut reader = app.db.read().await?;
     let Some(user) = store::find_user(&mut reader.conn(), id).await? else { return Ok(None) };
     let live = list_live(&mut reader.conn(), id).await?;
-    Ok(Some(Arc::new(Entry { user: Arc::new(user), live, loaded_at: now_ms })))
+    Ok(Some(Arc::new(KnownUser { user: Arc::new(user), live, loaded_at: now_ms })))
 }
 
 async fn list_live(conn: &mut Conn<'_>, user: UserId) -> Result<Box<[Live]>> {

@@ -48,7 +48,7 @@ pub async fn find_user(conn: &mut Conn<'_>, id: UserId) -> Result<Option<User>> 
 /// Up to `ROWS_MAX` users, in the order of their ids.
 pub async fn list_users(conn: &mut Conn<'_>, ids: &[UserId]) -> Result<Vec<User>> {
     let sql = Sql::rows(user_by!("id IN ("), "?", ids.len(), ") ORDER BY id");
-    fetch_all_with!(conn, User, sql.clone(), q => {
+    fetch_all_with!(conn, User, sql, q => {
         for id in ids {
             q = q.bind(*id);
         }
@@ -103,7 +103,7 @@ pub async fn insert_username_parts(conn: &mut Conn<'_>, user: UserId, username: 
     let key = username_key(username);
     let parts: Vec<&str> = key.char_indices().map(|(at, _)| &key[at..]).take(ROWS_MAX).collect();
     let sql = Sql::rows("INSERT INTO username_parts (whole, part, user_id) VALUES ", "(?,?,?)", parts.len(), "");
-    execute_with!(conn, sql.clone(), q => {
+    execute_with!(conn, sql, q => {
         for part in &parts {
             q = q.bind(i64::from(part.len() == key.len())).bind(part.as_bytes()).bind(user);
         }
@@ -144,7 +144,7 @@ async fn list_found(
 ) -> Result<Vec<Found>> {
     let (from, below) = range(key);
     let sql = Sql::packed(conn.engine(), &["id", "uuid", "username", "nickname", "avatar", "role"], rows);
-    let (packed,) = fetch_one!(conn, (Option<String>,), sql.clone(), &from[..], &below[..], except, limit)?;
+    let (packed,) = fetch_one!(conn, (Option<String>,), sql, &from[..], &below[..], except, limit)?;
     packed::rows(packed.as_deref(), |columns| {
         Some(Found {
             id: UserId(columns.int()?),
@@ -271,7 +271,7 @@ pub async fn update_answers_pings(conn: &mut Conn<'_>, tokens: &[(UserId, Box<st
     let count = tokens.len();
     let sql = Sql::rows("UPDATE sessions SET answers_pings = 1 WHERE user_id IN (", "?", count, ") AND token_id IN (");
     let sql = sql.then("?", count, ",", ")");
-    execute_with!(conn, sql.clone(), q => {
+    execute_with!(conn, sql, q => {
         for (user, _) in tokens {
             q = q.bind(*user);
         }
@@ -294,7 +294,7 @@ pub async fn upsert_session(conn: &mut Conn<'_>, user: UserId, session: &Session
         &tail,
     );
     let SessionRow { role, token_id, issued_at, expires_at, answers_pings } = session;
-    execute!(conn, sql.clone(), user, role, token_id, issued_at, expires_at, answers_pings)?;
+    execute!(conn, sql, user, role, token_id, issued_at, expires_at, answers_pings)?;
     Ok(())
 }
 

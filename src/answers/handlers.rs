@@ -52,7 +52,7 @@ impl Draft for NewEntry {
 #[derive(Debug)]
 pub struct ChangedEntry {
     id: AnswerId,
-    draft: model::Draft,
+    change: model::EntryChange,
 }
 
 impl Draft for ChangedEntry {
@@ -60,7 +60,7 @@ impl Draft for ChangedEntry {
         let optional = |name, label, max| fields.text(name).map(|_| fields.string(name, label, 1, max)).transpose();
         Ok(Self {
             id: EntryId::read(fields)?.0,
-            draft: model::Draft {
+            change: model::EntryChange {
                 kind: kind(fields)?,
                 ask: optional("ask", "问题", ASK_MAX)?,
                 answer: optional("answer", "答案", ANSWER_MAX)?,
@@ -172,7 +172,7 @@ pub async fn update(
 ) -> Response {
     let changed = async {
         let draft = draft?;
-        service::update(&app, me.user.id, draft.id, &draft.draft).await
+        service::update(&app, me.user.id, draft.id, &draft.change).await
     };
     one(me.user.id, changed.await, "更新成功")
 }

@@ -32,7 +32,7 @@ pub struct Entry {
 
 /// What an entry says; absent fields are left as they are.
 #[derive(Debug, Default)]
-pub struct Draft {
+pub struct EntryChange {
     /// See [`Entry::kind`].
     pub kind: Option<String>,
     /// See [`Entry::ask`].
@@ -43,7 +43,7 @@ pub struct Draft {
 
 /// The entries that answer `question`, best first; of two that fit alike, the more liked, then the newer (`entries` come
 /// newest first).
-pub fn fitting(entries: Vec<Entry>, question: &str) -> Vec<Entry> {
+pub fn ranked(entries: Vec<Entry>, question: &str) -> Vec<Entry> {
     let question = question.to_lowercase();
     let question = Words::of(&question);
     let mut scored: Vec<(u32, Entry)> = entries
@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn found(asks: &[&str], question: &str) -> Vec<String> {
-        fitting(entries(asks), question).into_iter().map(|entry| entry.ask).collect()
+        ranked(entries(asks), question).into_iter().map(|entry| entry.ask).collect()
     }
 
     #[test]
@@ -165,8 +165,8 @@ mod tests {
     #[test]
     fn of_two_that_fit_alike_the_liked_one_wins_then_the_newer() {
         let mut two = entries(&["price", "price"]);
-        assert_eq!(fitting(two.clone(), "price")[0].id, AnswerId(0));
+        assert_eq!(ranked(two.clone(), "price")[0].id, AnswerId(0));
         two[1].like_count = 1;
-        assert_eq!(fitting(two, "price")[0].id, AnswerId(1));
+        assert_eq!(ranked(two, "price")[0].id, AnswerId(1));
     }
 }

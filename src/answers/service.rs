@@ -3,7 +3,7 @@
 
 use tokio::sync::Semaphore;
 
-use super::model::{Draft, Entry, fitting};
+use super::model::{Entry, EntryChange, ranked};
 use super::store;
 use crate::app::App;
 use crate::error::{AppError, Result};
@@ -45,9 +45,9 @@ pub async fn create(app: &App, me: UserId, kind: &str, ask: &str, answer: &str) 
 }
 
 /// Changes an entry of mine; `None` if I have no such entry.
-pub async fn update(app: &App, me: UserId, id: AnswerId, draft: &Draft) -> Result<Option<Entry>> {
+pub async fn update(app: &App, me: UserId, id: AnswerId, change: &EntryChange) -> Result<Option<Entry>> {
     let mut tx = app.db.begin().await?;
-    if !store::update(&mut tx.conn(), me, id, draft, app.clock.now_ms()).await? {
+    if !store::update(&mut tx.conn(), me, id, change, app.clock.now_ms()).await? {
         return Ok(None);
     }
     let entry = store::find(&mut tx.conn(), me, id).await?;
@@ -83,7 +83,7 @@ pub async fn search(app: &App, me: UserId, kind: Option<&str>, question: &str) -
     let _turn = app.answers.turns.acquire().await.map_err(AppError::internal)?;
     let entries = list(app, me, kind).await?;
     let question = cut(question).to_owned();
-    tokio::task::spawn_blocking(move || fitting(entries, &question)).await.map_err(AppError::internal)
+    tokio::task::spawn_blocking(move || ranked(entries, &question)).await.map_err(AppError::internal)
 }
 
 /// What `of` has prepared for `question`, whatever the kind.

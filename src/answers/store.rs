@@ -1,6 +1,6 @@
 //! Statements on `answers`.
 
-use super::model::{Draft, Entry};
+use super::model::{Entry, EntryChange};
 use crate::db::{Conn, execute, fetch_all, fetch_one, fetch_optional};
 use crate::error::Result;
 use crate::ids::{AnswerId, UserId};
@@ -54,16 +54,22 @@ pub async fn insert(
     Ok(AnswerId(done.id))
 }
 
-/// Changes what `draft` names of an entry, if it is `user`'s. One statement, so that two changes at once both last.
+/// Changes what `change` names of an entry, if it is `user`'s. One statement, so that two changes at once both last.
 /// Returns whether it is.
-pub async fn update(conn: &mut Conn<'_>, user: UserId, id: AnswerId, draft: &Draft, now_ms: i64) -> Result<bool> {
+pub async fn update(
+    conn: &mut Conn<'_>,
+    user: UserId,
+    id: AnswerId,
+    change: &EntryChange,
+    now_ms: i64,
+) -> Result<bool> {
     let done = execute!(
         conn,
         "UPDATE answers SET kind = COALESCE(?, kind), ask = COALESCE(?, ask), answer = COALESCE(?, answer), \
          updated_at = ? WHERE id = ? AND user_id = ?",
-        draft.kind.as_deref(),
-        draft.ask.as_deref(),
-        draft.answer.as_deref(),
+        change.kind.as_deref(),
+        change.ask.as_deref(),
+        change.answer.as_deref(),
         now_ms,
         id,
         user

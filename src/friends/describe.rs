@@ -16,10 +16,14 @@ pub fn routes() -> Vec<Route> {
             .note("`id` is the friend's user id.")
             .data::<FriendCard<'_>>()
             .refuses(&["好友不存在"]),
-        Route::post("/api/chat/setblackgoodfriend/{id}", "拉黑或取消 (turn the blacklist mark)", handlers::set_blocked)
-            .says(&["ok"])
-            .refuses(&["好友不存在"]),
-        Route::post("/api/chat/setstargoodfriend/{id}", "星标或取消 (turn the star)", handlers::set_starred)
+        Route::post(
+            "/api/chat/setblackgoodfriend/{id}",
+            "拉黑或取消 (block or unblock a friend)",
+            handlers::set_blocked,
+        )
+        .says(&["ok"])
+        .refuses(&["好友不存在"]),
+        Route::post("/api/chat/setstargoodfriend/{id}", "星标或取消 (star or unstar a friend)", handlers::set_starred)
             .says(&["ok"])
             .refuses(&["好友不存在或者被拉黑，无法操作"]),
         Route::post("/api/chat/setmeOrfriendCanSee/{id}", "动态权限 (who sees whose posts)", handlers::set_visibility)

@@ -71,9 +71,10 @@ pub fn sections(friends: Vec<Listed>) -> Vec<Section> {
     let mut sections: Vec<Section> =
         ('A'..='Z').chain([NO_LETTER]).map(|title| Section { title, friends: Vec::new() }).collect();
     for friend in friends {
-        let title = title(friend.name());
-        let place = usize::try_from(u32::from(title).wrapping_sub(u32::from('A'))).unwrap_or(usize::MAX);
-        let place = place.min(sections.len() - 1);
+        let place = match title(friend.name()) {
+            title @ 'A'..='Z' => usize::from(title as u8 - b'A'),
+            _ => sections.len() - 1,
+        };
         sections[place].friends.push(friend);
     }
     sections.retain(|section| !section.friends.is_empty());

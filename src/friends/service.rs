@@ -28,13 +28,13 @@ const NO_FRIEND_OR_BLOCKED: AppError = AppError::refused("好友不存在或者�
 /// What this feature keeps in memory; the store has the truth.
 #[derive(Debug)]
 pub struct State {
-    cache: Cache<(UserId, UserId), Known>,
+    cache: Cache<(UserId, UserId), Cached>,
     pub(super) lists: Lists,
 }
 
 /// A row, or its absence, as it was read.
 #[derive(Clone, Debug)]
-struct Known {
+struct Cached {
     row: Option<Arc<Friend>>,
     loaded_at: i64,
 }
@@ -64,7 +64,7 @@ pub async fn find(app: &App, user: UserId, friend: UserId) -> Result<Option<Arc<
     };
     let row = in_time(Box::pin(load(app, user, friend))).await?;
     // An error means that the row changed meanwhile: this request may still use what it read.
-    let _ = guard.insert(Known { row: row.clone(), loaded_at: now_ms });
+    let _ = guard.insert(Cached { row: row.clone(), loaded_at: now_ms });
     Ok(row)
 }
 
@@ -191,8 +191,9 @@ pub async fn is_blocked_by(conn: &mut Conn<'_>, other: UserId, me: UserId) -> Re
     Ok(theirs.is_some_and(|friend| friend.blocked != 0 || friend.status != 1))
 }
 
-/// Removes both from each other's list, unless the other has blocked `me`: a blacklist always binds (decision 20), and whoever is
-/// in it must not get out by leaving. False, and nothing done, if `other` is not in the list of `me`.
+/// Removes `other` from the list of `me`, and `me` from theirs unless they or the system block `me` there: a blacklist always
+/// binds (decision 20), and whoever is in it must not get out by leaving. False, and nothing done, if `other` is not in the list of
+/// `me`.
 pub async fn part(conn: &mut Conn<'_>, me: UserId, other: UserId) -> Result<bool> {
     if store::find(conn, me, other).await?.is_none() {
         return Ok(false);

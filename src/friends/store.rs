@@ -38,7 +38,7 @@ pub async fn list_reachable(conn: &mut Conn<'_>, user: UserId, ids: &[Friendship
         ids.len(),
         ")",
     );
-    fetch_all_with!(conn, (UserId,), sql.clone(), q => {
+    fetch_all_with!(conn, (UserId,), sql, q => {
         q = q.bind(user);
         for id in ids {
             q = q.bind(*id);
@@ -70,7 +70,7 @@ pub async fn list_part(conn: &mut Conn<'_>, user: UserId, limit: i64, offset: i6
         "SELECT f.id, f.friend_id, f.remark, u.uuid, u.username, u.nickname, u.avatar \
          FROM friends f CROSS JOIN users u ON u.id = f.friend_id WHERE f.user_id = ? ORDER BY f.id LIMIT ? OFFSET ?",
     );
-    let (packed,) = fetch_one!(conn, (Option<String>,), sql.clone(), user, limit, offset)?;
+    let (packed,) = fetch_one!(conn, (Option<String>,), sql, user, limit, offset)?;
     packed::rows(packed.as_deref(), |columns| {
         Some(Listed {
             id: FriendshipId(columns.int()?),
@@ -93,7 +93,7 @@ pub async fn insert_absent(conn: &mut Conn<'_>, user: UserId, friend: UserId, re
         1,
         &tail,
     );
-    execute!(conn, sql.clone(), user, friend, remark, now_ms, now_ms)?;
+    execute!(conn, sql, user, friend, remark, now_ms, now_ms)?;
     Ok(())
 }
 

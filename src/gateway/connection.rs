@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use utoipa::ToSchema;
 
 use super::CLOSE_WAIT;
-use super::pings::{DOUBT, Pings, UNPROVED_STALL_MAX, Verdict, slowly};
+use super::pings::{DOUBT, Gone, Pings, UNPROVED_STALL_MAX, slowly};
 use super::signal::Signal;
 use super::wire::Wire;
 use crate::app::App;
@@ -54,7 +54,7 @@ struct Connection<'a> {
 
 /// Serves the socket until it ends, and confirms what the peer has received.
 pub async fn run(app: &App, wire: &mut Wire, session: &Session) -> Ended {
-    let pings = Pings::new(Duration::from_secs(app.config.ws.pong_timeout_s), session.answers());
+    let pings = Pings::new(Duration::from_secs(app.config.ws.pong_timeout_s), session.answers_pings());
     let mut connection = Connection { app, session, wire, pings, received: 0, torn: false };
     connection.set_patience();
     // Around everything, so that a stop waits for no peer that is slow to take its bytes.
@@ -70,7 +70,7 @@ pub async fn run(app: &App, wire: &mut Wire, session: &Session) -> Ended {
         let _ = Box::pin(timeout(LAST_PONG, connection.settle())).await;
         Ended::ByServer
     };
-    let others_answer = app.hub.answers(session.user);
+    let others_answer = app.hub.answers_pings(session.user);
     let received = connection.pings.end(ended == Ended::ByPeer, Instant::now(), others_answer);
     connection.confirm(received, &app.metrics.messages.confirmed_unproved);
     ended
@@ -100,12 +100,12 @@ impl Connection<'_> {
         }
     }
 
-    /// How long the kernel keeps what the peer's does not acknowledge. As long as the peer has answered no ping, it must end a
+    /// How long our kernel keeps retrying data that the peer's does not acknowledge. As long as the peer has answered no ping, it must end a
     /// connection whose network is broken before the silence counts as that of a mute peer.
     fn set_patience(&self) {
         // Twice our own patience with a burst, which ends first as a rule.
         let patience = 2 * (Duration::from_secs(self.app.config.ws.stall_timeout_s) + slowly(BURST_BYTES as u64));
-        self.wire.set_patience(if self.pings.answers() { patience } else { patience.min(UNPROVED_STALL_MAX) });
+        self.wire.set_patience(if self.pings.answers_pings() { patience } else { patience.min(UNPROVED_STALL_MAX) });
     }
 
     /// Lets the peer confirm what it has been sent. Nothing new is sent: it is pending, and comes after the restart.
@@ -156,12 +156,10 @@ impl Connection<'_> {
 
     async fn on_timer(&mut self) -> Going {
         let (app, user) = (self.app, self.session.user);
-        let (verdict, received) = self.pings.on_timer(Instant::now(), || app.hub.answers(user));
+        let received = self.pings.on_timer(Instant::now(), || app.hub.answers_pings(user));
+        let received = received.map_err(|Gone| Ended::Unanswered)?;
         self.confirm(received, &app.metrics.messages.confirmed_unproved);
-        match verdict {
-            Verdict::Gone => Err(Ended::Unanswered),
-            Verdict::Fine => self.ping().await,
-        }
+        self.ping().await
     }
 
     async fn receive(&mut self, message: Message) -> Going {
@@ -213,7 +211,7 @@ impl Connection<'_> {
 
     fn on_pong(&mut self, payload: &[u8]) {
         let received = self.pings.pong(payload);
-        if self.pings.answers() && self.session.mark_answers() {
+        if self.pings.answers_pings() && self.session.mark_answers_pings() {
             self.set_patience();
             self.app.messages.note_answers_pings(self.session);
         }

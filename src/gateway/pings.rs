@@ -48,14 +48,9 @@ struct Outstanding {
     sent: Instant,
 }
 
-/// What the timer found.
+/// A pong that had to come did not: drop the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Go on.
-    Fine,
-    /// A pong that had to come did not: drop the socket.
-    Gone,
-}
+pub struct Gone;
 
 /// The state of one socket's pings.
 #[derive(Debug)]
@@ -191,7 +186,7 @@ impl Pings {
     }
 
     /// Whether the peer has ever answered a ping.
-    pub fn answers(&self) -> bool {
+    pub fn answers_pings(&self) -> bool {
         self.peer == Peer::Answers
     }
 
@@ -212,24 +207,24 @@ impl Pings {
 
     /// Decides what the passing of time decides. Returns the count of messages that are received without a pong, if that is
     /// news.
-    pub fn on_timer(&mut self, now: Instant, others_answer: impl FnOnce() -> bool) -> (Verdict, Option<u64>) {
+    pub fn on_timer(&mut self, now: Instant, others_answer: impl FnOnce() -> bool) -> Result<Option<u64>, Gone> {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
-            return (Verdict::Gone, None);
+            return Err(Gone);
         }
         let Some(ping) = self.outstanding.filter(|_| self.unanswered_at().is_some_and(|at| now >= at)) else {
-            return (Verdict::Fine, None);
+            return Ok(None);
         };
         if self.peer == Peer::Unknown {
             if self.mute_after < MUTE_AFTER_OTHERS_ANSWERED && others_answer() {
                 self.mute_after = MUTE_AFTER_OTHERS_ANSWERED;
-                return (Verdict::Fine, None);
+                return Ok(None);
             }
             self.peer = Peer::Mute;
             self.deadline = None;
             self.wanted = false;
         }
         self.outstanding = None;
-        (Verdict::Fine, self.count_as_received(ping.number, ping.bytes))
+        Ok(self.count_as_received(ping.number, ping.bytes))
     }
 
     /// The connection is over. Returns the count of messages that a peer which never answered has received all the same:
@@ -286,7 +281,7 @@ mod tests {
         (pings, now)
     }
 
-    fn fire(pings: &mut Pings, now: Instant) -> (Verdict, Option<u64>) {
+    fn fire(pings: &mut Pings, now: Instant) -> Result<Option<u64>, Gone> {
         pings.on_timer(now, || false)
     }
 
@@ -295,10 +290,10 @@ mod tests {
         let (mut pings, now) = (Pings::new(TIMEOUT, true), Instant::now());
         pings.wrote(3, 300, now);
         assert_eq!(pings.next_ping(now), Some(3));
-        assert_eq!(fire(&mut pings, now + MUTE_AFTER), (Verdict::Fine, None));
+        assert_eq!(fire(&mut pings, now + MUTE_AFTER), Ok(None));
         assert_eq!(pings.end(true, now + MUTE_AFTER, false), None);
         pings.beat(now + MUTE_AFTER);
-        assert_eq!(fire(&mut pings, now + MUTE_AFTER + 2 * TIMEOUT), (Verdict::Gone, None));
+        assert_eq!(fire(&mut pings, now + MUTE_AFTER + 2 * TIMEOUT), Err(Gone));
     }
 
     #[test]
@@ -363,7 +358,7 @@ mod tests {
         let (mut pings, now) = opened();
         for payload in [&b""[..], b"abc", &u64::MAX.to_be_bytes(), &1_u64.to_be_bytes()] {
             assert_eq!(pings.pong(payload), None);
-            assert!(!pings.answers());
+            assert!(!pings.answers_pings());
         }
         pings.wrote(1, 100, now);
         assert_eq!(pings.pong(&1_u64.to_be_bytes()), Some(1), "the peer can only harm itself");
@@ -378,7 +373,7 @@ mod tests {
         assert_eq!(pings.next_ping(now), None, "too soon after the others");
         let due = pings.due(now).unwrap();
         assert_eq!(due, start + PING_GAP, "so the timer sends it");
-        assert_eq!(fire(&mut pings, due), (Verdict::Fine, None));
+        assert_eq!(fire(&mut pings, due), Ok(None));
         let ping = pings.next_ping(due).unwrap();
         pings.pong(&ping.to_be_bytes());
         assert_eq!(pings.due(due), None, "nothing is expected any more");
@@ -391,8 +386,8 @@ mod tests {
         pings.beat(now);
         assert!(pings.next_ping(now).is_some());
         assert_eq!(pings.due(now), Some(now + TIMEOUT));
-        assert_eq!(fire(&mut pings, now + TIMEOUT - MS).0, Verdict::Fine);
-        assert_eq!(fire(&mut pings, now + TIMEOUT).0, Verdict::Gone);
+        assert!(fire(&mut pings, now + TIMEOUT - MS).is_ok());
+        assert!(fire(&mut pings, now + TIMEOUT).is_err());
     }
 
     #[test]
@@ -400,7 +395,7 @@ mod tests {
         let (mut pings, start) = answering();
         pings.beat(start);
         pings.beat(start + TIMEOUT / 2);
-        assert_eq!(fire(&mut pings, start + TIMEOUT).0, Verdict::Gone);
+        assert!(fire(&mut pings, start + TIMEOUT).is_err());
     }
 
     #[test]
@@ -409,11 +404,7 @@ mod tests {
         pings.wrote(4, 400, start + MS);
         assert_eq!(pings.due(start), Some(start + MUTE_AFTER));
         let mute = start + MUTE_AFTER;
-        assert_eq!(
-            fire(&mut pings, mute),
-            (Verdict::Fine, None),
-            "the network may have gone just before they were written"
-        );
+        assert_eq!(fire(&mut pings, mute), Ok(None), "the network may have gone just before they were written");
         assert_eq!(pings.next_ping(mute), Some(4));
         for count in 5..20 {
             pings.wrote(1, 1_000_000, mute + MS * count);
@@ -424,15 +415,15 @@ mod tests {
             None,
             "nor is what a broken network was to carry received"
         );
-        assert_eq!(fire(&mut pings, mute + MUTE_AFTER - MS), (Verdict::Fine, None));
-        assert_eq!(fire(&mut pings, mute + MUTE_AFTER), (Verdict::Fine, Some(4)));
+        assert_eq!(fire(&mut pings, mute + MUTE_AFTER - MS), Ok(None));
+        assert_eq!(fire(&mut pings, mute + MUTE_AFTER), Ok(Some(4)));
         let later = mute + MUTE_AFTER;
         assert_eq!(pings.next_ping(later), Some(19));
-        assert_eq!(fire(&mut pings, later + MUTE_AFTER), (Verdict::Fine, Some(19)));
+        assert_eq!(fire(&mut pings, later + MUTE_AFTER), Ok(Some(19)));
         pings.beat(start + TIMEOUT);
         pings.doubt(start + TIMEOUT);
         assert!(pings.next_ping(start + TIMEOUT).is_some(), "it may learn to answer");
-        assert_eq!(fire(&mut pings, start + TIMEOUT + MUTE_AFTER), (Verdict::Fine, None));
+        assert_eq!(fire(&mut pings, start + TIMEOUT + MUTE_AFTER), Ok(None));
         assert_eq!(pings.due(start + TIMEOUT + MUTE_AFTER), None, "but nothing is expected");
         pings.wrote(1, 100, start + TIMEOUT + MUTE_AFTER);
         assert_eq!(
@@ -446,27 +437,27 @@ mod tests {
     fn a_peer_that_was_doubted_before_it_was_mute_is_not_dropped() {
         let (mut pings, start) = opened();
         pings.doubt(start + MUTE_AFTER - DOUBT / 2);
-        assert_eq!(fire(&mut pings, start + MUTE_AFTER), (Verdict::Fine, None));
-        assert_eq!(fire(&mut pings, start + MUTE_AFTER + DOUBT).0, Verdict::Fine);
+        assert_eq!(fire(&mut pings, start + MUTE_AFTER), Ok(None));
+        assert!(fire(&mut pings, start + MUTE_AFTER + DOUBT).is_ok());
     }
 
     #[test]
     fn a_late_first_pong_makes_a_mute_peer_answer() {
         let (mut pings, start) = opened();
-        fire(&mut pings, start + MUTE_AFTER);
+        assert!(fire(&mut pings, start + MUTE_AFTER).is_ok());
         assert_eq!(pings.pong(&0_u64.to_be_bytes()), None);
         pings.wrote(1, 100, start + MUTE_AFTER);
         assert_eq!(pings.next_ping(start + MUTE_AFTER), Some(1));
-        assert_eq!(fire(&mut pings, start + 2 * MUTE_AFTER), (Verdict::Fine, None), "now it has to prove what it gets");
+        assert_eq!(fire(&mut pings, start + 2 * MUTE_AFTER), Ok(None), "now it has to prove what it gets");
     }
 
     #[test]
     fn a_peer_whose_other_sockets_answer_is_not_soon_taken_for_mute() {
         let (mut pings, start) = opened();
         pings.wrote(1, 100, start);
-        assert_eq!(pings.on_timer(start + MUTE_AFTER, || true), (Verdict::Fine, None));
+        assert_eq!(pings.on_timer(start + MUTE_AFTER, || true), Ok(None));
         assert_eq!(pings.due(start), Some(start + MUTE_AFTER_OTHERS_ANSWERED));
-        assert_eq!(pings.on_timer(start + MUTE_AFTER_OTHERS_ANSWERED, || true), (Verdict::Fine, None));
+        assert_eq!(pings.on_timer(start + MUTE_AFTER_OTHERS_ANSWERED, || true), Ok(None));
         assert_eq!(pings.next_ping(start + MUTE_AFTER_OTHERS_ANSWERED), Some(1));
     }
 
@@ -477,7 +468,7 @@ mod tests {
             pings.wrote(1, 100, now);
             pings.doubt(now);
             pings.doubt(now + DOUBT / 2);
-            assert_eq!(fire(&mut pings, now + DOUBT).0, Verdict::Gone);
+            assert!(fire(&mut pings, now + DOUBT).is_err());
             assert_eq!(pings.end(false, now + DOUBT, false), None, "and what it holds stays pending");
         }
     }

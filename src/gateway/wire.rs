@@ -91,7 +91,7 @@ impl Wire {
         {
             let millis = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
             if let Err(cause) = rustix::net::sockopt::set_tcp_user_timeout(self.socket.get_ref(), millis) {
-                tracing::debug!(%cause, "a connection that breaks now is noticed later");
+                tracing::debug!(%cause, "TCP_USER_TIMEOUT could not be set; a broken connection will be noticed later");
             }
         }
         #[cfg(not(target_os = "linux"))]

@@ -51,7 +51,7 @@ impl Draft for Page {
 /// A group in the list.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ListedGroup)]
-pub(super) struct Entry<'a> {
+pub(super) struct ListedGroup<'a> {
     #[serde(flatten)]
     group: Card<'a>,
     /// The asker's own place.
@@ -70,7 +70,7 @@ pub(super) struct Place<'a> {
     avatar: &'a str,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> ListedGroup<'a> {
     fn new(me: UserId, joined: &'a Joined) -> Self {
         let place =
             Place { group_id: joined.group.id, user_id: me, nickname: &joined.my_nickname, avatar: &joined.my_avatar };
@@ -85,7 +85,7 @@ pub async fn list(
     Params(Page { page, limit }): Params<Page>,
 ) -> Result<Response> {
     let joined = service::list(&app, me.user.id, page, limit).await?;
-    let entries: Vec<_> = joined.iter().map(|joined| Entry::new(me.user.id, joined)).collect();
+    let entries: Vec<_> = joined.iter().map(|joined| ListedGroup::new(me.user.id, joined)).collect();
     Ok(ok(entries))
 }
 

@@ -83,7 +83,7 @@ impl Group {
     }
 }
 
-/// What changes of a group's row while it is talked in, and what tells whether anything else did.
+/// The columns of a group's row that change with each message, and the version that tells whether anything else did.
 #[derive(Clone, Copy, Debug, sqlx::FromRow)]
 pub struct Counters {
     /// Row id.

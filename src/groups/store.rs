@@ -76,7 +76,7 @@ pub async fn update_last_seqs(conn: &mut Conn<'_>, counts: &[(GroupId, i64)]) ->
     let sql = Sql::around("UPDATE chat_groups SET last_seq = last_seq + CASE id", "", "")
         .then(" WHEN ? THEN ?", counts.len(), "", " END WHERE id IN (")
         .then("?", counts.len(), ",", ")");
-    execute_with!(conn, sql.clone(), q => {
+    execute_with!(conn, sql, q => {
         for (id, count) in counts {
             q = q.bind(*id).bind(*count);
         }
@@ -94,7 +94,7 @@ pub async fn update_last_seqs_expected(conn: &mut Conn<'_>, expected: &[Reserved
     let sql = Sql::around("UPDATE chat_groups SET last_seq = CASE id", "", "")
         .then(" WHEN ? THEN ?", expected.len(), "", " END WHERE status = 1 AND (")
         .then("id = ? AND version = ? AND last_seq = ?", expected.len(), " OR ", ")");
-    let done = execute_with!(conn, sql.clone(), q => {
+    let done = execute_with!(conn, sql, q => {
         for reserved in expected {
             q = q.bind(reserved.group).bind(reserved.last_seq);
         }
@@ -109,7 +109,7 @@ pub async fn update_last_seqs_expected(conn: &mut Conn<'_>, expected: &[Reserved
 /// The counters of up to [`ROWS_MAX`] groups.
 pub async fn list_counters(conn: &mut Conn<'_>, groups: &[(GroupId, i64)]) -> Result<Vec<Counters>> {
     let sql = Sql::rows("SELECT id, last_seq, version, status FROM chat_groups WHERE id IN (", "?", groups.len(), ")");
-    fetch_all_with!(conn, Counters, sql.clone(), q => {
+    fetch_all_with!(conn, Counters, sql, q => {
         for (id, _) in groups {
             q = q.bind(*id);
         }
@@ -193,7 +193,7 @@ pub async fn insert_members(conn: &mut Conn<'_>, group: GroupId, users: &[UserId
         users.len(),
         "",
     );
-    execute_with!(conn, sql.clone(), q => {
+    execute_with!(conn, sql, q => {
         for user in users {
             q = q.bind(group).bind(*user).bind(MEMBER_ACTIVE).bind(now_ms).bind(now_ms);
         }
@@ -210,7 +210,7 @@ pub async fn insert_subscriptions(conn: &mut Conn<'_>, group: GroupId, users: &[
         users.len(),
         "",
     );
-    execute_with!(conn, sql.clone(), q => {
+    execute_with!(conn, sql, q => {
         for user in users {
             q = q.bind(group).bind(*user);
         }
@@ -340,13 +340,13 @@ pub async fn list_ended_stays(
         " WHERE m.group_id = s.group_id ORDER BY m.seq LIMIT 1) <= s.until_seq THEN 1 ELSE 0 END AS needed \
          FROM subscriptions s WHERE s.open_mark IS NULL AND s.id > ? ORDER BY s.id LIMIT ?",
     );
-    fetch_all!(conn, (SubscriptionId, i64), sql.clone(), after, i64::try_from(limit).unwrap_or(i64::MAX))
+    fetch_all!(conn, (SubscriptionId, i64), sql, after, i64::try_from(limit).unwrap_or(i64::MAX))
 }
 
 /// Forgets up to [`ROWS_MAX`] stays. Returns how many there were.
 pub async fn delete_stays(conn: &mut Conn<'_>, ids: &[SubscriptionId]) -> Result<u64> {
     let sql = Sql::rows("DELETE FROM subscriptions WHERE id IN (", "?", ids.len(), ")");
-    let done = execute_with!(conn, sql.clone(), q => {
+    let done = execute_with!(conn, sql, q => {
         for id in ids {
             q = q.bind(*id);
         }

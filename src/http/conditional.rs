@@ -81,20 +81,14 @@ fn whole_seconds(at: SystemTime) -> SystemTime {
 fn part(range: &str, len: u64) -> Answer {
     let Some(spec) = range.strip_prefix("bytes=").filter(|spec| !spec.contains(',')) else { return Answer::Whole };
     let Some((first, last)) = spec.trim().split_once('-') else { return Answer::Whole };
-    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().unwrap_or(u64::MAX));
-    let (Some(from), Some(to)) =
-        (number(if first.is_empty() { "0" } else { first }), number(if last.is_empty() { "0" } else { last }))
-    else {
-        return Answer::Whole;
-    };
-    let (start, end) = match (first.is_empty(), last.is_empty()) {
-        (true, true) => return Answer::Whole,
-        // The last `to` bytes.
-        (true, false) if to == 0 => return Answer::Unsatisfiable,
-        (true, false) => (len.saturating_sub(to), len),
-        (false, true) => (from, len),
-        (false, false) if to < from => return Answer::Whole,
-        (false, false) => (from, to.saturating_add(1).min(len)),
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let number = |text: &str| is_number(text).then(|| text.parse::<u64>().unwrap_or(u64::MAX));
+    let (start, end) = match (number(first), number(last)) {
+        (None, Some(0)) if first.is_empty() => return Answer::Unsatisfiable,
+        (None, Some(count)) if first.is_empty() => (len.saturating_sub(count), len),
+        (Some(from), None) if last.is_empty() => (from, len),
+        (Some(from), Some(to)) if from <= to => (from, to.saturating_add(1).min(len)),
+        _ => return Answer::Whole,
     };
     if start >= len { Answer::Unsatisfiable } else { Answer::Part { start, len: end - start } }
 }

@@ -104,7 +104,7 @@ fn is_upload(path: &str) -> bool {
 
 fn log_failure(id: u64, method: &Method, path: &str, status: StatusCode, cause: &BoxError) {
     if status == StatusCode::INTERNAL_SERVER_ERROR {
-        error!(request.id = id, %method, path, %cause, "a request failed by a fault of the server");
+        error!(request.id = id, %method, path, %cause, "a request failed because of a server fault");
     } else {
         warn!(request.id = id, %method, path, %cause, "a request was refused with {status}");
     }

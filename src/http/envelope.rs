@@ -11,10 +11,7 @@ use crate::error::AppError;
 
 /// HTTP 200 with `data` in the envelope.
 pub fn ok<T: Serialize>(data: T) -> Response {
-    match serde_json::to_vec(&Success { msg: "ok", data }) {
-        Ok(body) => json_reply(StatusCode::OK, body.into()),
-        Err(cause) => AppError::internal(cause).into_response(),
-    }
+    bare(&Success { msg: "ok", data })
 }
 
 /// HTTP 200 with a body of another shape, for the few routes whose replies have no envelope.
@@ -26,11 +23,11 @@ pub fn bare<T: Serialize>(body: &T) -> Response {
 }
 
 /// HTTP 200 with JSON that is serialised already: it is shared with the pushed frame.
-pub struct Raw<'a>(pub &'a str);
+pub struct Raw<'a>(pub &'a [u8]);
 
 impl IntoResponse for Raw<'_> {
     fn into_response(self) -> Response {
-        json_reply(StatusCode::OK, ["{\"msg\":\"ok\",\"data\":", self.0, "}"].concat().into())
+        json_reply(StatusCode::OK, [b"{\"msg\":\"ok\",\"data\":", self.0, b"}"].concat().into())
     }
 }
 
@@ -42,10 +39,7 @@ struct Success<T> {
 
 /// HTTP 200 with the envelope of `askanswer/*`: `{code, msg, data?}` (contract: messaging, "Outside the 40").
 pub fn coded<T: Serialize>(code: u16, msg: &str, data: Option<T>) -> Response {
-    match serde_json::to_vec(&Coded { code, msg, data }) {
-        Ok(body) => json_reply(StatusCode::OK, body.into()),
-        Err(cause) => AppError::internal(cause).into_response(),
-    }
+    bare(&Coded { code, msg, data })
 }
 
 /// A refusal in the envelope of [`coded`]; what is not the client's doing keeps its status and the common envelope.

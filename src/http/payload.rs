@@ -3,7 +3,7 @@
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Multipart, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
@@ -13,7 +13,7 @@ use super::serve::Origin;
 use super::surrogates;
 use crate::error::{AppError, BoxError, Result};
 
-/// Bytes of each body that need no room of the others': no message is longer, as a rule.
+/// Bytes of each body that do not count against the room shared by large bodies; messages are rarely longer.
 pub const BODY_BYTES_FREE: usize = 16 * 1024;
 
 /// Parameters of a body: JSON, urlencoded or the plain fields of a multipart form, whatever the client prefers.
@@ -119,7 +119,7 @@ impl Whole {
 }
 
 fn unreadable(cause: &BoxError) -> AppError {
-    if cause.is::<LengthLimitError>() { body_rejection(StatusCode::PAYLOAD_TOO_LARGE) } else { malformed() }
+    if cause.is::<LengthLimitError>() { too_large() } else { malformed() }
 }
 
 /// Reads the fields of a whole body of JSON or of a urlencoded form; another type holds none, as in the old parser.
@@ -153,10 +153,6 @@ pub fn too_large() -> AppError {
     AppError::TooLarge("请求体过大".into())
 }
 
-fn body_rejection(status: StatusCode) -> AppError {
-    if status == StatusCode::PAYLOAD_TOO_LARGE { too_large() } else { malformed() }
-}
-
 /// The plain fields of a multipart form; files are none.
 async fn multipart_fields(headers: &HeaderMap, bytes: Bytes) -> Result<Map<String, Value>> {
     let mut request = Request::new(Body::from(bytes));
@@ -165,12 +161,12 @@ async fn multipart_fields(headers: &HeaderMap, bytes: Bytes) -> Result<Map<Strin
     DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| malformed())?;
     let mut fields = Form::default();
-    while let Some(part) = form.next_field().await.map_err(|e| body_rejection(e.status()))? {
+    while let Some(part) = form.next_field().await.map_err(|_| malformed())? {
         let Some(name) = part.name().map(str::to_owned) else { continue };
         if part.file_name().is_some() {
             continue;
         }
-        let text = part.text().await.map_err(|e| body_rejection(e.status()))?;
+        let text = part.text().await.map_err(|_| malformed())?;
         fields.add(&name, text)?;
     }
     Ok(fields.into_fields())

@@ -35,7 +35,7 @@ pub struct Mailbox {
     /// A live message was left pending while `Fresh`, though later ones may be on their way.
     missed: bool,
     /// A socket that is gone has answered pings: this person's client does.
-    answers: bool,
+    answers_pings: bool,
 }
 
 #[derive(Debug, Default)]
@@ -125,7 +125,7 @@ impl Mailbox {
     }
 
     pub fn remove(&mut self, session: &Session) -> Option<Drain> {
-        self.answers |= session.answers();
+        self.answers_pings |= session.answers_pings();
         self.sessions.retain(|other| other.id != session.id);
         self.in_flight.retain(|entry| entry.session != session.id);
         self.choose()
@@ -176,8 +176,8 @@ impl Mailbox {
     }
 
     /// Whether a socket of this person has ever answered a ping.
-    pub fn answers(&self) -> bool {
-        self.answers || self.sessions.iter().any(|session| session.answers())
+    pub fn answers_pings(&self) -> bool {
+        self.answers_pings || self.sessions.iter().any(|session| session.answers_pings())
     }
 
     pub fn held_elsewhere(&self) -> bool {
@@ -240,9 +240,9 @@ impl Mailbox {
         confirmed
     }
 
-    pub fn revoke(&mut self, code: Option<u16>, keep: &dyn Fn(&Ticket) -> bool) -> Option<Drain> {
+    pub fn end_pushes(&mut self, code: Option<u16>, keep: &dyn Fn(&Ticket) -> bool) -> Option<Drain> {
         for session in self.sessions.iter().filter(|session| !keep(&session.ticket)) {
-            session.mute();
+            session.end_pushes();
             if let (Some(code), true) = (code, session.ticket.registered) {
                 session.end(Ending::Close(code));
             }
@@ -252,7 +252,7 @@ impl Mailbox {
 
     /// Picks the socket that gets the pushes: the newest of a registered user, else the newest (decision 28).
     fn choose(&mut self) -> Option<Drain> {
-        let heard = || self.sessions.iter().rev().filter(|session| !session.is_muted());
+        let heard = || self.sessions.iter().rev().filter(|session| session.gets_pushes());
         let chosen = heard().find(|session| session.ticket.registered).or_else(|| heard().next()).cloned();
         if chosen.as_ref().map(|session| session.id) == self.active.as_ref().map(|session| session.id) {
             return None;
@@ -357,11 +357,11 @@ mod tests {
     #[test]
     fn a_muted_socket_gets_no_pushes_and_only_users_are_closed() {
         let mut mailbox = mailbox(&[(1, false), (2, true), (3, true)]);
-        mailbox.revoke(Some(4001), &|ticket| &*ticket.token_id == "2");
+        mailbox.end_pushes(Some(4001), &|ticket| &*ticket.token_id == "2");
         assert_eq!(active(&mailbox), Some(2));
         let endings: Vec<_> = mailbox.sessions().iter().map(|session| session.take(1).ending).collect();
         assert_eq!(endings, [None, None, Some(Ending::Close(4001))]);
-        mailbox.revoke(None, &|_| false);
+        mailbox.end_pushes(None, &|_| false);
         assert_eq!(active(&mailbox), None);
     }
 

@@ -28,7 +28,7 @@ use crate::metrics::Overflows;
 
 /// How long a call for pending messages counts for a socket that has not registered yet (decision 27).
 const ASKED_TTL: Duration = Duration::from_secs(15);
-/// Most such calls remembered; past it the oldest call is only lost for a socket that never asks again.
+/// Most such calls remembered. Past it a new call reaches only sockets that are registered already.
 const ASKED_MAX: usize = 200_000;
 
 /// The connected users of this process.
@@ -177,13 +177,8 @@ impl Hub {
     }
 
     /// Pushes a stored message to `user`, if one of its sockets may have it now. Returns whether it is on its way; if not, it
-    /// is pending.
-    pub fn push(&self, user: UserId, frame: &Frame, receipt: Receipt) -> bool {
-        self.push_about(user, frame, receipt, None)
-    }
-
-    /// As [`Self::push`], of a message that speaks of an older one: on no socket does it overtake that.
-    pub fn push_about(&self, user: UserId, frame: &Frame, receipt: Receipt, about: Option<MessageId>) -> bool {
+    /// is pending. `about` is an older message that it speaks of, and overtakes on no socket.
+    pub fn push(&self, user: UserId, frame: &Frame, receipt: Receipt, about: Option<MessageId>) -> bool {
         if !self.online.get(user) {
             return false;
         }
@@ -252,8 +247,8 @@ impl Hub {
     }
 
     /// Whether a socket of `user` has ever answered a ping, as far as this process remembers.
-    pub fn answers(&self, user: UserId) -> bool {
-        self.users.get(&user).is_some_and(|mailbox| mailbox.answers())
+    pub fn answers_pings(&self, user: UserId) -> bool {
+        self.users.get(&user).is_some_and(|mailbox| mailbox.answers_pings())
     }
 
     /// The socket proved that it received its first `count` messages. `record` takes note of what that moves, before anybody
@@ -266,8 +261,8 @@ impl Hub {
 
     /// Ends the pushes of every socket of `user` whose token `keep` rejects, and closes with `code` those of role `user`
     /// if a code is given.
-    pub fn revoke(&self, user: UserId, code: Option<u16>, keep: &dyn Fn(&Ticket) -> bool) {
-        let drain = self.users.get_mut(&user).and_then(|mut mailbox| mailbox.revoke(code, keep));
+    pub fn end_pushes(&self, user: UserId, code: Option<u16>, keep: &dyn Fn(&Ticket) -> bool) {
+        let drain = self.users.get_mut(&user).and_then(|mut mailbox| mailbox.end_pushes(code, keep));
         self.start(drain);
     }
 

@@ -52,8 +52,8 @@ pub struct Session {
     room: Notify,
     doubt: Notify,
     asked: AtomicBool,
-    muted: AtomicBool,
-    answers: AtomicBool,
+    pushes_ended: AtomicBool,
+    answers_pings: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -88,7 +88,7 @@ impl Session {
         // The greeting waits already: without this it would come with the first push or heartbeat.
         let wake = Notify::new();
         wake.notify_one();
-        let answers = AtomicBool::new(ticket.answers_pings);
+        let answers_pings = AtomicBool::new(ticket.answers_pings);
         Self {
             id,
             user,
@@ -98,8 +98,8 @@ impl Session {
             room: Notify::new(),
             doubt: Notify::new(),
             asked: AtomicBool::new(false),
-            muted: AtomicBool::new(false),
-            answers,
+            pushes_ended: AtomicBool::new(false),
+            answers_pings,
         }
     }
 
@@ -204,13 +204,13 @@ impl Session {
     }
 
     /// Takes note that the peer answers pings. Returns whether that is news.
-    pub fn mark_answers(&self) -> bool {
-        !self.answers.swap(true, Ordering::Relaxed)
+    pub fn mark_answers_pings(&self) -> bool {
+        !self.answers_pings.swap(true, Ordering::Relaxed)
     }
 
     /// Whether the peer answers pings, as far as is known.
-    pub fn answers(&self) -> bool {
-        self.answers.load(Ordering::Relaxed)
+    pub fn answers_pings(&self) -> bool {
+        self.answers_pings.load(Ordering::Relaxed)
     }
 
     /// Whether the client has asked for what is pending, on this socket or just before it registered.
@@ -222,12 +222,12 @@ impl Session {
         self.asked.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_muted(&self) -> bool {
-        self.muted.load(Ordering::Relaxed)
+    pub(super) fn gets_pushes(&self) -> bool {
+        !self.pushes_ended.load(Ordering::Relaxed)
     }
 
-    pub(super) fn mute(&self) {
-        self.muted.store(true, Ordering::Relaxed);
+    pub(super) fn end_pushes(&self) {
+        self.pushes_ended.store(true, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

@@ -247,7 +247,7 @@ impl World {
             Op::Mute { socket } => {
                 if let Some(socket) = self.alive(socket) {
                     let mark = socket.to_string();
-                    self.hub().revoke(ME, None, &|ticket| *ticket.token_id != *mark);
+                    self.hub().end_pushes(ME, None, &|ticket| *ticket.token_id != *mark);
                 }
             }
             Op::Drain { index, steps } => {
@@ -309,7 +309,7 @@ impl World {
 
     fn push(&mut self) {
         if let Some(message) = self.unpushed.pop_front() {
-            self.hub().push_about(ME, &message.frame(), message.receipt(), message.about);
+            self.hub().push(ME, &message.frame(), message.receipt(), message.about);
         }
     }
 

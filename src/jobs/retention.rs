@@ -69,10 +69,7 @@ pub async fn run(app: Arc<App>) {
             );
         }
         if let Err(cause) = outcome {
-            warn!(
-                cause = cause.for_log(),
-                "what nobody needs any more could not be deleted; the next pass tries again"
-            );
+            warn!(cause = cause.for_log(), "deleting old rows failed; the next pass tries again");
         }
     }
 }

@@ -70,7 +70,7 @@ pub async fn upload_to_aliyun(
 ) -> Response {
     share(app, me.user.id, ip, request).await.unwrap_or_else(|cause| {
         if let AppError::Internal(source) | AppError::Busy(Some(source)) = &cause {
-            error!(cause = %source, "an upload failed by a fault of the server");
+            error!(cause = %source, "an upload failed because of a server fault");
         }
         AppError::Refused(format!("上传失败: {cause}").into()).into_response()
     })

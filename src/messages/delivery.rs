@@ -185,7 +185,7 @@ async fn push_page(
 ) -> Result<bool> {
     let mut rest = page.as_slice();
     while !rest.is_empty() {
-        let (now, later) = rest.split_at(fitting(rest));
+        let (now, later) = rest.split_at(bodies_at_once(rest));
         let ids: Vec<MessageId> = now.iter().map(|due| due.id).collect();
         let bodies = {
             let _slot = readers.acquire().await.expect("the semaphore is never closed");
@@ -222,7 +222,7 @@ async fn push(app: &App, drain: &Drain, due: &Due, body: &str) -> bool {
 }
 
 /// How many of the first messages of `page` to read at a time.
-fn fitting(page: &[Due]) -> usize {
+fn bodies_at_once(page: &[Due]) -> usize {
     let mut bytes = 0;
     let fit = page.iter().take(ROWS_MAX).take_while(|due| {
         bytes += due.size;

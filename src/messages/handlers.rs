@@ -11,7 +11,7 @@ use super::model::ChatType;
 use super::service::{self, Outgoing, Revocation};
 use crate::accounts::auth::CurrentUser;
 use crate::app::Shared;
-use crate::error::{AppError, Result};
+use crate::error::Result;
 use crate::http::fields::INT_MAX;
 use crate::http::{Draft, Fields, Payload, Raw, ok, surrogates};
 
@@ -59,8 +59,7 @@ pub async fn send(
     Payload(outgoing): Payload<Outgoing>,
 ) -> Result<Response> {
     let body = service::send(&app, &me.user, outgoing).await?;
-    let text = std::str::from_utf8(&body).map_err(AppError::internal)?;
-    Ok(Raw(text).into_response())
+    Ok(Raw(&body).into_response())
 }
 
 /// `POST /api/chat/chatGetmessageOffLine`

@@ -265,13 +265,13 @@ fn push(app: &App, Stored { id, message, room, about }: &Stored, now_ms: i64) {
     let left = match (message.address, room) {
         (Address::User(user), _) => {
             let receipt = Receipt { message: *id, stream: Stream::Direct };
-            usize::from(!app.hub.push_about(user, &frame, receipt, *about))
+            usize::from(!app.hub.push(user, &frame, receipt, *about))
         }
         (Address::Group(_, audience), Some((room, seq))) => {
             let mut left = audience.count(room, message.sender);
             for ear in room.connected(&app.hub).filter(|ear| audience.includes(ear, message.sender)) {
                 let stream = Stream::Group(ear.subscription, *seq);
-                left -= usize::from(app.hub.push_about(ear.user, &frame, Receipt { message: *id, stream }, *about));
+                left -= usize::from(app.hub.push(ear.user, &frame, Receipt { message: *id, stream }, *about));
             }
             left
         }

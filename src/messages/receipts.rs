@@ -240,7 +240,7 @@ mod tests {
                 opened_at: std::time::Instant::now(),
             };
             let one = hub.register(me, ticket("1"), Vec::new());
-            hub.push(me, &Frame::text(&[b"x"]), Receipt { message: MessageId(5), stream: Stream::Direct });
+            hub.push(me, &Frame::text(&[b"x"]), Receipt { message: MessageId(5), stream: Stream::Direct }, None);
             let _two = hub.register(me, ticket("2"), Vec::new());
             hub.ask(me);
             let drain = hub.next_drain().await;

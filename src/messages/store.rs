@@ -15,7 +15,7 @@ pub async fn insert(conn: &mut Conn<'_>, rows: &[(&NewMessage, Option<i64>)]) ->
         rows.len(),
         "",
     );
-    let done = execute_with!(conn, sql.clone(), q => {
+    let done = execute_with!(conn, sql, q => {
         for (message, seq) in rows {
             let (recipient, group, audience) = match message.address {
                 Address::User(id) => (Some(id), None, Audience::Others),
@@ -80,7 +80,7 @@ pub async fn list_unreceived(
 /// Files up to [`ROWS_MAX`] messages.
 pub async fn insert_backlog(conn: &mut Conn<'_>, rows: &[(UserId, MessageId)]) -> Result<()> {
     let sql = Sql::rows("INSERT INTO backlog (user_id, message_id) VALUES ", "(?,?)", rows.len(), "");
-    execute_with!(conn, sql.clone(), q => {
+    execute_with!(conn, sql, q => {
         for (user, id) in rows {
             q = q.bind(*user).bind(*id);
         }
@@ -182,7 +182,7 @@ pub async fn list_due_group(
          ORDER BY m.seq LIMIT ?) due",
     );
     let sql = Sql::union(&one, stays.len());
-    fetch_all_with!(conn, Due, sql.clone(), q => {
+    fetch_all_with!(conn, Due, sql, q => {
         for stay in stays {
             q = q
                 .bind(stay.subscription)
@@ -202,7 +202,7 @@ pub async fn list_due_group(
 /// Bodies of up to [`ROWS_MAX`] messages, oldest first.
 pub async fn list_bodies(conn: &mut Conn<'_>, ids: &[MessageId]) -> Result<Vec<(MessageId, String)>> {
     let sql = Sql::rows("SELECT id, body FROM messages WHERE id IN (", "?", ids.len(), ") ORDER BY id");
-    fetch_all_with!(conn, (MessageId, String), sql.clone(), q => {
+    fetch_all_with!(conn, (MessageId, String), sql, q => {
         for id in ids {
             q = q.bind(*id);
         }
@@ -214,7 +214,7 @@ pub async fn list_bodies(conn: &mut Conn<'_>, ids: &[MessageId]) -> Result<Vec<(
 pub async fn upsert_inbox_cursors(conn: &mut Conn<'_>, cursors: &[(UserId, MessageId)]) -> Result<()> {
     let tail = dialect::on_conflict_raise(conn.engine(), "user_id", "delivered_id");
     let sql = Sql::rows("INSERT INTO inboxes (user_id, delivered_id) VALUES ", "(?,?)", cursors.len(), &tail);
-    execute_with!(conn, sql.clone(), q => {
+    execute_with!(conn, sql, q => {
         for (user, id) in cursors {
             q = q.bind(*user).bind(*id);
         }
@@ -231,7 +231,7 @@ pub async fn update_subscription_cursors(conn: &mut Conn<'_>, ids: &[Subscriptio
         ids.len(),
         ")",
     );
-    execute_with!(conn, sql.clone(), q => {
+    execute_with!(conn, sql, q => {
         q = q.bind(seq).bind(seq);
         for id in ids {
             q = q.bind(*id);
@@ -245,7 +245,7 @@ pub async fn update_subscription_cursors(conn: &mut Conn<'_>, ids: &[Subscriptio
 pub async fn insert_early_receipts(conn: &mut Conn<'_>, receipts: &[(UserId, MessageId)]) -> Result<()> {
     let tail = dialect::on_conflict_ignore(conn.engine(), "user_id, message_id");
     let sql = Sql::rows("INSERT INTO early_receipts (user_id, message_id) VALUES ", "(?,?)", receipts.len(), &tail);
-    execute_with!(conn, sql.clone(), q => {
+    execute_with!(conn, sql, q => {
         for (user, id) in receipts {
             q = q.bind(*user).bind(*id);
         }
@@ -307,7 +307,7 @@ pub async fn list_filed(conn: &mut Conn<'_>, user: UserId, up_to: MessageId, lim
 /// Takes up to [`ROWS_MAX`] messages out of a person's backlog.
 pub async fn delete_backlog(conn: &mut Conn<'_>, user: UserId, messages: &[MessageId]) -> Result<()> {
     let sql = Sql::rows("DELETE FROM backlog WHERE user_id = ? AND message_id IN (", "?", messages.len(), ")");
-    execute_with!(conn, sql.clone(), q => {
+    execute_with!(conn, sql, q => {
         q = q.bind(user);
         for id in messages {
             q = q.bind(*id);
@@ -329,7 +329,7 @@ pub async fn list_groups(
         " WHERE m.group_id = g.id ORDER BY m.seq LIMIT 1) AS oldest_id \
          FROM chat_groups g WHERE g.id >= ? ORDER BY g.id LIMIT ?",
     );
-    fetch_all!(conn, (GroupId, Option<MessageId>), sql.clone(), from, rows(limit))
+    fetch_all!(conn, (GroupId, Option<MessageId>), sql, from, rows(limit))
 }
 
 /// A group's messages after a number, oldest first (index `messages_group`).
@@ -339,7 +339,7 @@ pub async fn list_in_group(conn: &mut Conn<'_>, group: GroupId, after: i64, limi
         &dialect::by_index(conn.engine(), "messages_group"),
         " WHERE group_id = ? AND seq > ? ORDER BY seq LIMIT ?",
     );
-    fetch_all!(conn, Aging, sql.clone(), group, after, rows(limit))
+    fetch_all!(conn, Aging, sql, group, after, rows(limit))
 }
 
 /// Stays of the group that have not passed its messages from `first` to `last` and have not ended before them (index
@@ -356,13 +356,13 @@ pub async fn list_holders(
         &dialect::by_index(conn.engine(), "subscriptions_open"),
         " WHERE group_id = ? AND delivered_seq < ? AND until_seq >= ? LIMIT ?",
     );
-    fetch_all!(conn, Holder, sql.clone(), group, last, first, rows(limit))
+    fetch_all!(conn, Holder, sql, group, last, first, rows(limit))
 }
 
 /// Forgets up to [`ROWS_MAX`] messages. Returns how many there were.
 pub async fn delete_messages(conn: &mut Conn<'_>, ids: &[MessageId]) -> Result<u64> {
     let sql = Sql::rows("DELETE FROM messages WHERE id IN (", "?", ids.len(), ")");
-    let done = execute_with!(conn, sql.clone(), q => {
+    let done = execute_with!(conn, sql, q => {
         for id in ids {
             q = q.bind(*id);
         }
@@ -421,7 +421,7 @@ pub async fn list_early_receipts_after(
 /// Forgets up to [`ROWS_MAX`] early receipts of one person. Returns how many there were.
 pub async fn delete_early_receipts(conn: &mut Conn<'_>, user: UserId, messages: &[MessageId]) -> Result<u64> {
     let sql = Sql::rows("DELETE FROM early_receipts WHERE user_id = ? AND message_id IN (", "?", messages.len(), ")");
-    let done = execute_with!(conn, sql.clone(), q => {
+    let done = execute_with!(conn, sql, q => {
         q = q.bind(user);
         for id in messages {
             q = q.bind(*id);
@@ -450,7 +450,7 @@ pub async fn contact_exists(conn: &mut Conn<'_>, sender: UserId, recipient: User
 pub async fn insert_contacts(conn: &mut Conn<'_>, pairs: &[(UserId, UserId)]) -> Result<()> {
     let tail = dialect::on_conflict_ignore(conn.engine(), "sender_id, recipient_id");
     let sql = Sql::rows("INSERT INTO contacts (sender_id, recipient_id) VALUES ", "(?,?)", pairs.len(), &tail);
-    execute_with!(conn, sql.clone(), q => {
+    execute_with!(conn, sql, q => {
         for (sender, recipient) in pairs {
             q = q.bind(*sender).bind(*recipient);
         }

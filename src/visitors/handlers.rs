@@ -89,12 +89,12 @@ pub async fn arrive(
 
 /// A person at a device, with a name and a password, of an account that is there or new.
 #[derive(Debug)]
-pub struct Entry<C> {
+pub struct OnDevice<C> {
     device: Device,
     credentials: C,
 }
 
-impl<C: Draft> Draft for Entry<C> {
+impl<C: Draft> Draft for OnDevice<C> {
     fn read(fields: &Fields) -> Result<Self> {
         Ok(Self { device: Device::read(fields)?, credentials: C::read(fields)? })
     }
@@ -105,7 +105,7 @@ pub async fn register(
     State(app): State<Shared>,
     ClientAddress(ip): ClientAddress,
     sign: Sign,
-    Payload(Entry { device, credentials: NewCredentials(credentials) }): Payload<Entry<NewCredentials>>,
+    Payload(OnDevice { device, credentials: NewCredentials(credentials) }): Payload<OnDevice<NewCredentials>>,
 ) -> Result<Response> {
     let signed = device.signed(sign);
     Ok(ok(service::register(&app, &signed, &credentials.username, &credentials.password, ip).await?))
@@ -116,7 +116,7 @@ pub async fn login(
     State(app): State<Shared>,
     ClientAddress(ip): ClientAddress,
     sign: Sign,
-    Payload(Entry { device, credentials }): Payload<Entry<Credentials>>,
+    Payload(OnDevice { device, credentials }): Payload<OnDevice<Credentials>>,
 ) -> Result<Response> {
     let signed = device.signed(sign);
     Ok(ok(service::login(&app, &signed, &credentials.username, &credentials.password, ip).await?))

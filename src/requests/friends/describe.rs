@@ -23,7 +23,7 @@ pub fn routes() -> Vec<Route> {
         Route::post("/api/chat/isApplyfriend/{uuid}", "对方是否申请 (has somebody asked me)", handlers::find_from)
             .data::<FoundApplication<'_>>()
             .refuses(&["用户不存在", "用户申请信息不存在"]),
-        Route::post("/api/chat/deletegoodfriend/{id}", "删除好友 (part)", handlers::part)
+        Route::post("/api/chat/deletegoodfriend/{id}", "删除好友 (remove a friend)", handlers::part)
             .note("Both sides go, and all applications between the two.")
             .says(&["删除好友成功"])
             .refuses(&["不是好友关系，无权操作"]),

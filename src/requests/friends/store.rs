@@ -106,7 +106,7 @@ pub async fn upsert_pending_count(conn: &mut Conn<'_>, target: UserId, change: i
         &dialect::on_conflict_add(conn.engine(), "user_id", "pending"),
         "",
     );
-    execute!(conn, sql.clone(), target, change)?;
+    execute!(conn, sql, target, change)?;
     Ok(())
 }
 
