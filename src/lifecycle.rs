@@ -120,8 +120,8 @@ impl Server {
     }
 }
 
-/// Runs a background loop until the server stops. One that panics begins again: what it stumbled over is one row or one person's, and
-/// what it does is for all.
+/// Runs a background loop until the server stops. One that panics begins again: it tripped over one row or one person, and everybody
+/// depends on it.
 fn run_always<W: Future<Output = ()> + Send + 'static>(
     app: &Shared,
     name: &'static str,

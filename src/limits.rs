@@ -38,13 +38,24 @@ impl<K: Hash + Eq + Clone> SlidingLimit<K> {
         Self { calls: Mutex::default(), window_ms, calls_max }
     }
 
-    /// Counts a call, unless the key has used up its calls. It may yet come to nothing: what is dropped and not kept did not count.
-    pub fn hold(&self, key: K, now_ms: i64) -> Option<Held<'_, K>> {
-        // Made only then: one that is dropped gives back.
-        self.take(key.clone(), now_ms).then(|| Held { limit: self, key: Some(key) })
+    /// Counts a call, unless the key has used up its calls: then nothing is counted and the answer is false.
+    pub fn take(&self, key: K, now_ms: i64) -> bool {
+        let mut calls = self.lock();
+        self.has_room_for(&mut calls, &key, now_ms) && self.add(&mut calls, key, now_ms)
     }
 
-    /// Counts what has happened already, whatever the bound: in a full table in the place of another key.
+    /// Takes back the latest call of a key: it was refused in the end. One whose client went away counts.
+    pub fn give_back(&self, key: &K) {
+        let mut calls = self.lock();
+        if let Some(at) = calls.by_key.get_mut(key) {
+            at.pop_back();
+            if at.is_empty() {
+                calls.by_key.remove(key);
+            }
+        }
+    }
+
+    /// Counts what has already happened, even in a full table: there it replaces another key.
     pub fn count(&self, key: K, now_ms: i64) {
         let mut calls = self.lock();
         if !self.has_room_for(&mut calls, &key, now_ms) {
@@ -77,11 +88,6 @@ impl<K: Hash + Eq + Clone> SlidingLimit<K> {
         calls.by_key.len() < KEYS_MAX
     }
 
-    fn take(&self, key: K, now_ms: i64) -> bool {
-        let mut calls = self.lock();
-        self.has_room_for(&mut calls, &key, now_ms) && self.add(&mut calls, key, now_ms)
-    }
-
     fn add(&self, calls: &mut Calls<K>, key: K, now_ms: i64) -> bool {
         let at = calls.by_key.entry(key).or_default();
         at.retain(|at| self.is_in_window(*at, now_ms));
@@ -94,33 +100,6 @@ impl<K: Hash + Eq + Clone> SlidingLimit<K> {
 
     fn lock(&self) -> MutexGuard<'_, Calls<K>> {
         self.calls.lock().expect("no code panics while it holds this lock")
-    }
-}
-
-/// A call that is counted for now. Dropped before it is kept, it is taken back: it failed, or its client went away.
-#[derive(Debug)]
-pub struct Held<'a, K: Hash + Eq + Clone> {
-    limit: &'a SlidingLimit<K>,
-    key: Option<K>,
-}
-
-impl<K: Hash + Eq + Clone> Held<'_, K> {
-    /// It counts.
-    pub fn keep(mut self) {
-        self.key = None;
-    }
-}
-
-impl<K: Hash + Eq + Clone> Drop for Held<'_, K> {
-    fn drop(&mut self) {
-        let Some(key) = &self.key else { return };
-        let mut calls = self.limit.lock();
-        if let Some(at) = calls.by_key.get_mut(key) {
-            at.pop_back();
-            if at.is_empty() {
-                calls.by_key.remove(key);
-            }
-        }
     }
 }
 
@@ -182,13 +161,11 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_came_to_nothing_is_taken_back() {
+    fn a_call_that_was_refused_in_the_end_is_taken_back() {
         let limit = SlidingLimit::new(1, 100);
-        let held = limit.hold("a", 0);
-        assert!(held.is_some() && !limit.take("a", 1), "it counts meanwhile");
-        drop(held);
-        limit.hold("a", 2).unwrap().keep();
-        assert!(limit.hold("a", 3).is_none() && limit.hold("a", 4).is_none(), "nor does a refusal take anything back");
+        assert!(limit.take("a", 0) && !limit.take("a", 1), "it counts meanwhile");
+        limit.give_back(&"a");
+        assert!(limit.take("a", 2));
     }
 
     #[test]

@@ -79,9 +79,10 @@ fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         match arguments.command.unwrap_or(Command::Serve) {
             Command::Serve => serve(config).await,
-            Command::Migrate => Db::open(&config).await.map(|_| info!("the schema is up to date")),
+            Command::Migrate => migrate(&config).await,
             Command::CheckConfig => {
-                println!("the configuration is valid");
+                // The exit code says so, too.
+                let _ = writeln!(std::io::stdout(), "the configuration is valid");
                 Ok(())
             }
             Command::Describe { form } => {
@@ -107,6 +108,15 @@ fn main() -> ExitCode {
     }
 }
 
+async fn migrate(config: &Config) -> Result<(), AppError> {
+    // What an older server writes meanwhile would lack what a migration derives.
+    let claim = Claim::new(config).await?;
+    Db::open(config).await?.close().await;
+    claim.release().await;
+    info!("the schema is up to date");
+    Ok(())
+}
+
 async fn serve(config: Config) -> Result<(), AppError> {
     let shown = config.clone();
     raise_open_files(config.http.connections_max);
@@ -119,7 +129,7 @@ async fn serve(config: Config) -> Result<(), AppError> {
     let (mut claim, server) = tokio::select! {
         // A migration, or the wait for the end of another server, may take long.
         () = signals.next() => {
-            info!("stopped before the start was done");
+            info!("stopped before the start was complete");
             return Ok(());
         }
         started = start => started?,
@@ -154,7 +164,7 @@ async fn serve(config: Config) -> Result<(), AppError> {
     };
     info!("stopping");
     server.stop().await;
-    drop(claim);
+    claim.release().await;
     info!("stopped");
     outcome
 }
@@ -176,8 +186,6 @@ fn raise_open_files(connections_max: usize) {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// Its terminal was closed.
-    hangup: Signal,
 }
 
 impl Signals {
@@ -185,7 +193,6 @@ impl Signals {
         Self {
             terminate: signal(SignalKind::terminate()).expect("signals can be listened to"),
             interrupt: signal(SignalKind::interrupt()).expect("signals can be listened to"),
-            hangup: signal(SignalKind::hangup()).expect("signals can be listened to"),
         }
     }
 
@@ -193,7 +200,6 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
-            _ = self.hangup.recv() => {}
         }
     }
 }
@@ -217,17 +223,17 @@ fn read_settings(file: Option<&Path>) -> Result<(Config, EnvFilter), Box<dyn Err
 /// As [`EnvFilter`] reads it, which takes a misspelt level for a module of which everything is to be logged, and logs nothing else.
 fn filter(levels: &str) -> Result<EnvFilter, String> {
     let is_level = |part: &str| part.trim().parse::<LevelFilter>().is_ok();
-    let odd = levels.split(',').find(|part| !part.contains(['=', '[', ']', '}']) && !is_level(part));
+    let odd = levels.split(',').find(|part| !part.contains(['=', '[']) && !is_level(part));
     match odd {
-        Some(odd) => {
-            Err(format!("RUST_LOG: `{odd}` is no level; error, warn, info, debug, trace or off is, or qingniao=debug"))
-        }
+        Some(odd) => Err(format!(
+            "RUST_LOG: `{odd}` is not a level; use error, warn, info, debug, trace or off, or a module with one, as qingniao=debug"
+        )),
         None => levels.parse().map_err(|cause| format!("RUST_LOG: {cause}")),
     }
 }
 
-/// The log's end. A line that cannot be written (a full disk, a reader that is gone) is lost, and nothing else: to `eprintln!`,
-/// which the log would fall back on, it is a reason to panic.
+/// Where the log goes. A line that cannot be written (a full disk, a reader that is gone) is dropped; tracing-subscriber would
+/// report it by `eprintln!`, which panics.
 struct Log;
 
 impl Write for Log {

@@ -43,7 +43,7 @@ impl Passwords {
     }
 
     /// Compares `password` with a stored hash of either scheme, if `admit` still agrees when its turn has come. Calls `wrong` if
-    /// it is, even if nobody waits for the verdict any more.
+    /// the password is wrong, even if nobody waits for the verdict any more.
     pub async fn verify(
         &self,
         password: &str,

@@ -20,7 +20,7 @@ use crate::config;
 use crate::db::sql::ROWS_MAX;
 use crate::db::{Conn, is_unique_violation};
 use crate::error::{AppError, Result};
-use crate::http::network::{Admission, Newcomers, network_of};
+use crate::http::network::{Newcomers, network_of};
 use crate::ids::{self, UserId};
 use crate::limits::{Shares, SlidingLimit};
 use crate::metrics::Fill;
@@ -74,19 +74,17 @@ impl State {
 
 /// Makes a registered account and logs it in (contract: people §3, chapter 1).
 pub async fn register(app: &Shared, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
-    let newcomer = admit(app, ip)?;
-    let password_hash = hash_for(app, username, password).await?;
-    let id = insert_user(app, username, &password_hash).await?;
-    newcomer.keep();
-    open_session(app, id, Role::User, &password_hash, ip).await
+    counted(app, ip, make_account(app, username, password, ip)).await
 }
 
-/// Counts a new account of a network; one that is not made does not count.
-fn admit(app: &App, ip: IpAddr) -> Result<Admission<'_>> {
-    app.accounts.registrations.admit(ip, app.clock.now_ms()).ok_or_else(|| {
+/// Counts a new account of a network; one that was not made does not count.
+async fn counted(app: &App, ip: IpAddr, made: impl Future<Output = Result<Account>>) -> Result<Account> {
+    let limit = &app.accounts.registrations;
+    if !limit.admit(ip, app.clock.now_ms()) {
         app.metrics.limited.registration.inc();
-        TOO_MANY
-    })
+        return Err(TOO_MANY);
+    }
+    made.await.inspect_err(|_| limit.take_back(ip))
 }
 
 /// The hash of a new account's password, unless its name is taken: a refusal must not cost a hash.
@@ -96,6 +94,12 @@ async fn hash_for(app: &App, username: &str, password: &str) -> Result<String> {
         return Err(USERNAME_TAKEN);
     }
     app.passwords.hash(password).await
+}
+
+async fn make_account(app: &Shared, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
+    let password_hash = hash_for(app, username, password).await?;
+    let id = insert_user(app, username, &password_hash).await?;
+    open_session(app, id, Role::User, &password_hash, ip).await
 }
 
 async fn insert_user(app: &App, username: &str, password_hash: &str) -> Result<UserId> {
@@ -128,7 +132,10 @@ pub async fn insert(app: &App, new: &NewUser<'_>) -> Result<UserId> {
 /// (decision 15). The guest's token stays valid: its socket lives on in the same page. If another call of the device was faster,
 /// this one makes an account of its own.
 pub async fn upgrade_guest(app: &Shared, guest: UserId, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
-    let newcomer = admit(app, ip)?;
+    counted(app, ip, make_user_of(app, guest, username, password, ip)).await
+}
+
+async fn make_user_of(app: &Shared, guest: UserId, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
     let password_hash = hash_for(app, username, password).await?;
     let (own, name, hash) = (app.clone(), username.to_owned(), password_hash.clone());
     let upgraded = app
@@ -146,7 +153,6 @@ pub async fn upgrade_guest(app: &Shared, guest: UserId, username: &str, password
         })
         .await?;
     let id = if upgraded { guest } else { insert_user(app, username, &password_hash).await? };
-    newcomer.keep();
     open_session(app, id, Role::User, &password_hash, ip).await
 }
 

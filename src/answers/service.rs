@@ -1,6 +1,8 @@
 //! A person's own questions and answers. Nobody sees or changes another's (decision 31); another's question only finds
 //! the answer that fits it.
 
+use std::sync::Arc;
+
 use tokio::sync::Semaphore;
 
 use super::model::{Entry, EntryChange, ranked};
@@ -8,24 +10,29 @@ use super::store;
 use crate::app::App;
 use crate::error::{AppError, Result};
 use crate::ids::{AnswerId, UserId};
+use crate::limits::Shares;
 
 /// Most entries of one person: what one question is compared with.
 const ENTRIES_MAX: i64 = 500;
 /// Characters of a question that are compared; what follows adds nothing to what is asked.
 const QUESTION_MAX: usize = 500;
 
+/// Questions to one person that may wait; a further one stays without an answer.
+const QUESTIONS_MAX: usize = 32;
 /// Questions that are compared at the same time.
 const TURNS_MAX: usize = 1;
 
 /// Whose turn it is to compare.
 #[derive(Debug)]
 pub struct State {
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
+    /// Questions that wait for their turn, by whose entries they are about.
+    questions: Shares<UserId>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { turns: Semaphore::new(TURNS_MAX) }
+        Self { turns: Arc::new(Semaphore::new(TURNS_MAX)), questions: Shares::default() }
     }
 }
 
@@ -79,11 +86,17 @@ pub async fn list(app: &App, me: UserId, kind: Option<&str>) -> Result<Vec<Entry
 
 /// My entries that answer `question`, best first.
 pub async fn search(app: &App, me: UserId, kind: Option<&str>, question: &str) -> Result<Vec<Entry>> {
+    let share = app.answers.questions.take(me, 1, QUESTIONS_MAX).ok_or_else(AppError::busy)?;
     // Five hundred long entries take milliseconds and a connection, which everybody else's messages would wait for.
-    let _turn = app.answers.turns.acquire().await.map_err(AppError::internal)?;
+    let turn = app.answers.turns.clone().acquire_owned().await.map_err(AppError::internal)?;
     let entries = list(app, me, kind).await?;
     let question = cut(question).to_owned();
-    tokio::task::spawn_blocking(move || ranked(entries, &question)).await.map_err(AppError::internal)
+    let compare = move || {
+        // The work goes on if nobody waits for it any more, and so does its turn.
+        let _held = (share, turn);
+        ranked(entries, &question)
+    };
+    tokio::task::spawn_blocking(compare).await.map_err(AppError::internal)
 }
 
 /// What `of` has prepared for `question`, whatever the kind.

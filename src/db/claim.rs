@@ -1,4 +1,4 @@
-//! One server a database: a second one would move cursors past messages that only the first has pushed.
+//! One server per database: a second one would move cursors past messages that only the first has pushed.
 //!
 //! A guard against a mistake (two containers, a stop that was not waited for). It is given back when the process ends, however it ends.
 
@@ -9,11 +9,12 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use sqlx::mysql::MySqlConnectOptions;
-use sqlx::{Connection, Executor, MySqlConnection};
+use sqlx::{ConnectOptions, Connection, Executor, MySqlConnection, SqlSafeStr};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::open::{reach, sqlite_options};
+use super::sql::Sql;
 use crate::config::Config;
 use crate::error::{AppError, Result};
 
@@ -23,93 +24,139 @@ const FILE_PATIENCE: Duration = Duration::from_secs(5);
 const FILE_POLL: Duration = Duration::from_millis(50);
 /// The same on MySQL, which notices after 30 s that a machine is gone.
 const MYSQL_PATIENCE: Duration = Duration::from_secs(35);
-/// How often the connection that holds the claim shows that it lives.
-const PING_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked whether MySQL still knows of the claim.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long such a look may take.
+const LOOK_MAX: Duration = Duration::from_secs(5);
 
 /// The right to serve a database, until it is dropped.
 #[derive(Debug)]
 pub enum Claim {
     /// The lock of a file beside SQLite's.
     File(File),
-    /// A user lock of MySQL, which belongs to this connection.
-    MySql(Box<(MySqlConnection, MySqlConnectOptions)>),
-    /// The file system or the database has no such locks.
-    Unguarded,
+    /// A user lock of MySQL.
+    MySql(Box<UserLock>),
+}
+
+/// A lock that belongs to a connection.
+#[derive(Debug)]
+pub struct UserLock {
+    name: String,
+    options: MySqlConnectOptions,
+    connection: MySqlConnection,
+    /// What MySQL calls the connection.
+    connection_id: i64,
 }
 
 impl Claim {
     /// Makes this process the only one that serves the database of `config`; waits a while for one that is about to end.
     pub async fn new(config: &Config) -> Result<Self> {
         match sqlite_options(config)? {
-            Some(options) => Self::of_file(options.get_filename()).await,
-            None => Self::of_mysql(&MySqlConnectOptions::from_str(&config.database_url)?).await,
-        }
-    }
-
-    async fn of_file(database: &Path) -> Result<Self> {
-        let mut path = database.as_os_str().to_owned();
-        path.push(".lock");
-        let file = File::create(&path)
-            .map_err(|cause| AppError::internal(format!("{} cannot be made: {cause}", Path::new(&path).display())))?;
-        let began = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Self::File(file)),
-                Err(TryLockError::WouldBlock) if began.elapsed() < FILE_PATIENCE => sleep(FILE_POLL).await,
-                Err(TryLockError::WouldBlock) => return Err(taken()),
-                Err(TryLockError::Error(cause)) => return Ok(unguarded(&cause)),
-            }
-        }
-    }
-
-    async fn of_mysql(options: &MySqlConnectOptions) -> Result<Self> {
-        let mut connection = open(options).await?;
-        let name = name(options);
-        let mut got = take(&mut connection, &name, Duration::ZERO).await;
-        if matches!(got, Ok(false)) {
-            warn!("another server uses this database; waiting up to {} s for its end", MYSQL_PATIENCE.as_secs());
-            got = take(&mut connection, &name, MYSQL_PATIENCE).await;
-        }
-        match got {
-            Ok(true) => Ok(Self::MySql(Box::new((connection, options.clone())))),
-            Ok(false) => Err(taken()),
-            Err(cause) => Ok(unguarded(&cause)),
+            Some(options) => lock_file(options.get_filename()).await.map(Self::File),
+            None => lock_mysql(&config.database_url).await.map(|lock| Self::MySql(Box::new(lock))),
         }
     }
 
     /// Keeps the claim. Returns when another server has it, which can only be if the database did not hear of this one for long.
     pub async fn lost(&mut self) -> AppError {
-        let Self::MySql(held) = self else { return pending().await };
-        let (connection, options) = &mut **held;
+        let Self::MySql(lock) = self else { return pending().await };
         loop {
-            sleep(PING_EVERY).await;
-            if matches!(timeout(PING_EVERY, connection.ping()).await, Ok(Ok(()))) {
+            sleep(LOOK_EVERY).await;
+            if matches!(timeout(LOOK_MAX, lock.is_held()).await, Ok(Ok(true))) {
                 continue;
             }
-            // The database was restarted, or is away: then nothing can be stored, and there is time.
-            let Ok(mut anew) = open(options).await else { continue };
-            match take(&mut anew, &name(options), MYSQL_PATIENCE).await {
-                Ok(true) => *connection = anew,
-                Ok(false) => return AppError::internal("another server has claimed the database meanwhile"),
-                Err(cause) => warn!(%cause, "the claim on the database could not be renewed; trying again"),
+            // The database was restarted, or is away, or this connection is: it is tried until one or the other has it.
+            match timeout(LOOK_MAX, lock.renew()).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => {
+                    return AppError::internal(
+                        "another server has claimed the database in the meantime; this one must stop",
+                    );
+                }
+                Ok(Err(cause)) => warn!(cause = cause.for_log(), "the claim on the database is gone; trying again"),
+                Err(late) => warn!(cause = %late, "the claim on the database is gone; trying again"),
             }
+        }
+    }
+
+    /// Lets another server have the database.
+    pub async fn release(self) {
+        if let Self::MySql(lock) = self {
+            // If that fails, the connection is gone already.
+            let _ = timeout(LOOK_MAX, lock.connection.close()).await;
         }
     }
 }
 
-async fn open(options: &MySqlConnectOptions) -> Result<MySqlConnection> {
+async fn lock_file(database: &Path) -> Result<File> {
+    // By whatever name it is opened: SQLite follows links, too.
+    let mut path = std::fs::canonicalize(database).unwrap_or_else(|_| database.to_owned()).into_os_string();
+    path.push(".lock");
+    let failed =
+        |cause: std::io::Error| AppError::internal(format!("{} cannot be locked: {cause}", Path::new(&path).display()));
+    let file = File::create(&path).map_err(failed)?;
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if began.elapsed() < FILE_PATIENCE => sleep(FILE_POLL).await,
+            Err(TryLockError::WouldBlock) => return Err(taken()),
+            Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+        }
+    }
+}
+
+async fn lock_mysql(url: &str) -> Result<UserLock> {
+    // To wait for a lock is no slow statement that the log need name.
+    let options = MySqlConnectOptions::from_str(url)?.disable_statement_logging();
+    // MySQL takes 64 characters.
+    let name: String = format!("qingniao:{}", options.get_database().unwrap_or_default()).chars().take(64).collect();
+    let (mut connection, connection_id) = open(&options).await?;
+    if !take(&mut connection, &name, Duration::ZERO).await? {
+        warn!("another server uses this database; waiting up to {} s for its end", MYSQL_PATIENCE.as_secs());
+        if !take(&mut connection, &name, MYSQL_PATIENCE).await? {
+            return Err(taken());
+        }
+    }
+    Ok(UserLock { name, options, connection, connection_id })
+}
+
+impl UserLock {
+    async fn is_held(&mut self) -> Result<bool> {
+        let held = sqlx::query_scalar("SELECT IS_USED_LOCK(?) = CONNECTION_ID()").bind(&self.name);
+        let held: Option<i64> = held.fetch_one(&mut self.connection).await?;
+        Ok(held == Some(1))
+    }
+
+    /// Takes the lock by another connection. False if another server has it.
+    async fn renew(&mut self) -> Result<bool> {
+        let (mut anew, id) = open(&self.options).await?;
+        if take(&mut anew, &self.name, Duration::ZERO).await? {
+            (self.connection, self.connection_id) = (anew, id);
+            return Ok(true);
+        }
+        let holder = sqlx::query_scalar("SELECT CAST(IS_USED_LOCK(?) AS SIGNED)").bind(&self.name);
+        let holder: Option<i64> = holder.fetch_one(&mut anew).await?;
+        if holder.is_some_and(|holder| holder != self.connection_id) {
+            return Ok(false);
+        }
+        if let Some(own) = holder {
+            // Our old connection, which does not answer us and still lives for the database.
+            anew.execute(Sql::of_text(format!("KILL {own}")).into_sql_str()).await?;
+        }
+        Err(AppError::busy())
+    }
+}
+
+async fn open(options: &MySqlConnectOptions) -> Result<(MySqlConnection, i64)> {
     let mut connection = reach(options).await?;
     // If this machine vanishes, MySQL frees the claim after so long.
     connection.execute("SET SESSION wait_timeout = 30").await?;
-    Ok(connection)
+    let id = sqlx::query_scalar("SELECT CAST(CONNECTION_ID() AS SIGNED)").fetch_one(&mut connection).await?;
+    Ok((connection, id))
 }
 
-/// Of the user lock: MySQL takes 64 characters.
-fn name(options: &MySqlConnectOptions) -> String {
-    format!("qingniao:{}", options.get_database().unwrap_or_default()).chars().take(64).collect()
-}
-
-async fn take(connection: &mut MySqlConnection, name: &str, patience: Duration) -> Result<bool, sqlx::Error> {
+async fn take(connection: &mut MySqlConnection, name: &str, patience: Duration) -> Result<bool> {
     let got = sqlx::query_scalar("SELECT GET_LOCK(?, ?)").bind(name).bind(patience.as_secs());
     let got: Option<i64> = got.fetch_one(connection).await?;
     Ok(got == Some(1))
@@ -117,11 +164,6 @@ async fn take(connection: &mut MySqlConnection, name: &str, patience: Duration) 
 
 fn taken() -> AppError {
     AppError::internal(
-        "another Qingniao serves this database: of two, each would lose messages of the other; stop it first",
+        "another Qingniao is serving this database; two at once would lose each other's messages. Stop it first",
     )
-}
-
-fn unguarded(cause: &impl std::fmt::Display) -> Claim {
-    warn!(%cause, "this database cannot be claimed: take care that no second server uses it");
-    Claim::Unguarded
 }

@@ -81,7 +81,8 @@ pub fn check_url(url: &str) -> std::result::Result<(), String> {
     }
     if url.starts_with("sqlite:") {
         let options = SqliteConnectOptions::from_str(url).map_err(|cause| cause.to_string())?;
-        let is_file = !url.contains(":memory:") && !options.get_filename().as_os_str().is_empty();
+        let is_file =
+            !url.contains(":memory:") && !url.contains("mode=memory") && !options.get_filename().as_os_str().is_empty();
         return if is_file { Ok(()) } else { Err("must name a file: all else is gone at the end".to_owned()) };
     }
     let options = MySqlConnectOptions::from_str(url).map_err(|cause| format!("{cause}; {ESCAPES}"))?;

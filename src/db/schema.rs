@@ -30,7 +30,8 @@ pub(super) async fn migrate_mysql(options: &MySqlConnectOptions) -> Result<()> {
     // A connection of its own: the migrator's lock stays with it if a migration fails.
     let mut conn = reach(options).await?;
     let migrated = run_mysql(&mut conn).await.map_err(told);
-    conn.close().await?;
+    // Whatever became of the connection says less than what became of the migrations.
+    let _ = conn.close().await;
     migrated
 }
 
@@ -41,7 +42,9 @@ async fn run_mysql(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
             Err(MigrateError::Dirty(version)) => resume(conn, version).await?,
             Err(MigrateError::ExecuteMigration(cause, version)) => {
                 // It changed nothing, so that the next start may try it again.
-                unmark(conn, version).await?;
+                if let Err(cause) = unmark(conn, version).await {
+                    warn!(%cause, "migration {version} failed, and its mark stays; the next start sees to it");
+                }
                 return Err(MigrateError::ExecuteMigration(cause, version));
             }
             done => return done,
@@ -56,7 +59,9 @@ async fn announce(migrator: &Migrator, conn: &mut impl Migrate) -> Result<(), Mi
     let is_applied = |migration: &Migration| applied.iter().any(|done| done.version == migration.version);
     let pending = migrator.iter().filter(|migration| !is_applied(migration)).count();
     if !applied.is_empty() && pending > 0 {
-        info!("the schema gets {pending} migrations; a large table may take minutes, and nothing is served meanwhile");
+        info!(
+            "applying {pending} schema migrations; on a large table this can take minutes, and nothing is served meanwhile"
+        );
     }
     Ok(())
 }
@@ -65,7 +70,7 @@ async fn announce(migrator: &Migrator, conn: &mut impl Migrate) -> Result<(), Mi
 async fn resume(conn: &mut MySqlConnection, version: i64) -> Result<(), MigrateError> {
     let migration = MYSQL.iter().find(|migration| migration.version == version);
     let migration = migration.ok_or(MigrateError::VersionMissing(version))?;
-    warn!("migration {version} was interrupted; it is repeated");
+    warn!("migration {version} was interrupted; running it again");
     unmark(conn, version).await?;
     match conn.apply(TABLE, migration).await {
         Ok(_) => Ok(()),

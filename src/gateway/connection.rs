@@ -100,8 +100,8 @@ impl Connection<'_> {
         }
     }
 
-    /// How long our kernel keeps retrying data that the peer's does not acknowledge. As long as the peer has answered no ping, it must end a
-    /// connection whose network is broken before the silence counts as that of a mute peer.
+    /// How long our kernel keeps retrying data that the peer's does not acknowledge. As long as the peer has answered no ping, it
+    /// must end a connection whose network is broken before the silence counts as that of a mute peer.
     fn set_patience(&self) {
         // Twice our own patience with a burst, which ends first as a rule.
         let patience = 2 * (Duration::from_secs(self.app.config.ws.stall_timeout_s) + slowly(BURST_BYTES as u64));

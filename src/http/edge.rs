@@ -65,10 +65,16 @@ where
     } else {
         tokio::time::timeout(bounds.request_timeout, answered).await.ok()
     };
+    // Files have no exact size: they are read as they are taken.
+    let bytes = answered.as_ref().and_then(|response| response.body().size_hint().exact()).unwrap_or(0);
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let mut has_room = true;
     if let Some(slot) = &slot {
+        has_room = bytes <= BODY_BYTES_FREE || slot.take_reply_room(bytes);
         slot.give_room_back();
     }
     let mut response = match answered {
+        Some(_) if !has_room => AppError::unavailable("too many long replies are still unread").into_response(),
         Some(response) => {
             if let Some(rest) = rest {
                 rest.drain().await;
@@ -78,11 +84,6 @@ where
         // Whoever took too long is not waited for any longer.
         None => AppError::unavailable("it took longer than http.request_timeout_s").into_response(),
     };
-    // Files have no exact size: they are read as they are taken.
-    let bytes = response.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
-    if bytes > BODY_BYTES_FREE && slot.is_some_and(|slot| !slot.take_reply_room(bytes)) {
-        response = AppError::unavailable("too many long replies wait to be read").into_response();
-    }
     if let Some(Cause(cause)) = response.extensions_mut().remove() {
         log_failure(id, &method, &path, response.status(), &cause);
     }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::limits::{Held, SlidingLimit};
+use crate::limits::SlidingLimit;
 
 /// Bits of an IPv6 address that name a network: a home or a phone has a whole one to itself, and could else be counted as
 /// somebody new with each connection.
@@ -31,23 +31,12 @@ impl Newcomers {
     }
 
     /// Counts one who comes from `address`, unless its network has sent too many.
-    pub fn admit(&self, address: IpAddr, now_ms: i64) -> Option<Admission<'_>> {
-        if address.to_canonical().is_loopback() {
-            return Some(Admission(None));
-        }
-        self.0.hold(network_of(address), now_ms).map(|held| Admission(Some(held)))
+    pub fn admit(&self, address: IpAddr, now_ms: i64) -> bool {
+        address.to_canonical().is_loopback() || self.0.take(network_of(address), now_ms)
     }
-}
 
-/// A newcomer who is let in. Dropped before it is kept, nobody has come.
-#[derive(Debug)]
-pub struct Admission<'a>(Option<Held<'a, IpAddr>>);
-
-impl Admission<'_> {
-    /// Somebody has come.
-    pub fn keep(self) {
-        if let Some(held) = self.0 {
-            held.keep();
-        }
+    /// Takes the latest back: nobody came.
+    pub fn take_back(&self, address: IpAddr) {
+        self.0.give_back(&network_of(address));
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
 use super::network::network_of;
+use super::payload::BODY_BYTES_FREE;
 use crate::limits::{Share, Shares};
 use crate::metrics::Connections;
 
@@ -55,7 +56,7 @@ struct Replies {
 /// Room that a reply takes.
 #[derive(Debug)]
 struct ReplyRoom {
-    _all: OwnedSemaphorePermit,
+    _room: OwnedSemaphorePermit,
     _by_network: Option<Share<IpAddr>>,
 }
 
@@ -155,6 +156,13 @@ impl Slot {
     /// Takes room for a reply until it is written. False if there is none left, or the network has its share: whoever asks for
     /// long lists and takes none of them gets 503 in place of the server's memory.
     pub fn take_reply_room(&self, bytes: usize) -> bool {
+        // The reply of a message is that message. It is stored by now, and not refused: its own room will do.
+        let own = self.room().take();
+        let room = own.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        if bytes <= room + 2 * BODY_BYTES_FREE {
+            *self.reply() = own.map(|own| ReplyRoom { _room: own, _by_network: None });
+            return true;
+        }
         // One that is longer than a share comes alone.
         let bytes = bytes.min(self.replies.by_network_max);
         let Some(all) = u32::try_from(bytes).ok().and_then(|n| self.replies.all.clone().try_acquire_many_owned(n).ok())
@@ -171,7 +179,7 @@ impl Slot {
                 share
             }
         };
-        *self.reply() = Some(ReplyRoom { _all: all, _by_network: by_network });
+        *self.reply() = Some(ReplyRoom { _room: all, _by_network: by_network });
         true
     }
 
@@ -201,8 +209,10 @@ mod tests {
 
     use super::*;
 
+    const ROOM: usize = 100 * 4 * BODY_BYTES_FREE;
+
     fn slots(all: usize, by_network: usize) -> Slots {
-        let places = Places { all, by_network, exempt: vec!["10.0.0.2".parse().unwrap()], bodies_bytes: 100 };
+        let places = Places { all, by_network, exempt: vec!["10.0.0.2".parse().unwrap()], bodies_bytes: ROOM };
         Slots::new(places, Connections::new(&Registry::new()))
     }
 
@@ -249,14 +259,18 @@ mod tests {
         for peer in ["1.2.3.4", "1.2.3.4", "1.2.3.5", "1.2.3.6", "1.2.3.7"] {
             taken.push(take(&slots, peer).await.unwrap());
         }
-        assert!(taken[0].take_reply_room(20) && !taken[1].take_reply_room(6), "a network has a quarter");
-        assert!(taken[1].take_reply_room(5) && taken[2].take_reply_room(1000), "what is longer than a share is one");
-        assert!(taken[3].take_reply_room(25) && taken[4].take_reply_room(25));
+        let part = |hundredths: usize| ROOM / 100 * hundredths;
+        assert!(taken[0].take_reply_room(part(20)) && !taken[1].take_reply_room(part(6)), "a network has a quarter");
+        assert!(taken[1].take_reply_room(part(5)) && taken[2].take_reply_room(part(1000)), "a longer one is a share");
+        assert!(taken[3].take_reply_room(part(25)) && taken[4].take_reply_room(part(25)));
         let other = take(&slots, "10.0.0.2").await.unwrap();
-        assert!(!other.take_reply_room(1), "there is no more");
+        assert!(!other.take_reply_room(part(1)), "there is no more");
+        assert!(other.take_room(part(1)) && other.take_reply_room(part(1)), "but for the reply of what was stored");
         taken[0].give_reply_room_back();
         drop(taken.remove(4));
-        assert!(other.take_reply_room(20) && taken[1].take_room(100), "bodies of requests have room of their own");
+        assert!(taken[0].take_reply_room(part(20)) && taken[1].take_room(part(99)), "bodies have room of their own");
+        other.give_reply_room_back();
+        assert!(taken[1].take_room(part(1)));
     }
 
     #[tokio::test]
@@ -264,11 +278,11 @@ mod tests {
         let slots = slots(100, 2);
         let slot = take(&slots, "1.2.3.4").await.unwrap();
         let other = take(&slots, "1.2.3.5").await.unwrap();
-        assert!(slot.take_room(30) && slot.take_room(30));
-        assert!(!slot.take_room(60) && !other.take_room(60));
+        assert!(slot.take_room(ROOM / 3) && slot.take_room(ROOM / 3));
+        assert!(!slot.take_room(ROOM / 2) && !other.take_room(ROOM / 2));
         slot.give_room_back();
-        assert!(other.take_room(100));
+        assert!(other.take_room(ROOM));
         drop(other);
-        assert!(slot.take_room(100));
+        assert!(slot.take_room(ROOM));
     }
 }

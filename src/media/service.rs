@@ -31,6 +31,8 @@ const UPLOADS_BY_USER_MAX: usize = 16;
 const UPLOADS_SHARE: usize = 2;
 /// Covers that one person may wait for: one for each file that the client sends together.
 const COVERS_BY_USER_MAX: usize = 9;
+/// How often an upload looks whether its network has a place left.
+const PLACE_POLL: Duration = Duration::from_millis(100);
 /// How long an upload waits for a place.
 const PLACE_PATIENCE: Duration = Duration::from_secs(30);
 /// Characters of a folder's name.
@@ -51,18 +53,30 @@ pub struct UploadPlace<'a> {
     _by_network: Option<Share<IpAddr>>,
 }
 
-/// Waits for a place among the uploads; a person, or a network, that has many already is refused. This machine itself is no network:
-/// it may be everybody, behind a proxy that nobody has named.
+/// Waits for a place among the uploads, and for one of its network's; a person who has many already is refused. Loopback is
+/// exempt: it may be everybody, behind a proxy that is missing from `http.trusted_proxies`.
 pub async fn upload_place(app: &App, user: UserId, ip: IpAddr) -> Result<UploadPlace<'_>> {
     let by_user = app.media.uploads_by_user.take(user, 1, UPLOADS_BY_USER_MAX).ok_or(TOO_MANY)?;
-    let by_network = if ip.to_canonical().is_loopback() {
-        None
-    } else {
-        let max = (app.media.uploads_max / UPLOADS_SHARE).max(UPLOADS_BY_USER_MAX);
-        Some(app.media.uploads_by_network.take(network_of(ip), 1, max).ok_or(TOO_MANY)?)
+    let place = async {
+        let by_network = network_place(app, ip).await;
+        let slot = app.media.uploads.acquire().await.map_err(AppError::internal)?;
+        Ok(UploadPlace { _slot: slot, _by_user: by_user, _by_network: by_network })
     };
-    let slot = tokio::time::timeout(PLACE_PATIENCE, app.media.uploads.acquire()).await.map_err(|_| AppError::busy())?;
-    Ok(UploadPlace { _slot: slot.map_err(AppError::internal)?, _by_user: by_user, _by_network: by_network })
+    tokio::time::timeout(PLACE_PATIENCE, place).await.unwrap_or_else(|_| Err(AppError::busy()))
+}
+
+async fn network_place(app: &App, ip: IpAddr) -> Option<Share<IpAddr>> {
+    if ip.to_canonical().is_loopback() {
+        return None;
+    }
+    let max = (app.media.uploads_max / UPLOADS_SHARE).max(UPLOADS_BY_USER_MAX);
+    loop {
+        let share = app.media.uploads_by_network.take(network_of(ip), 1, max);
+        if share.is_some() {
+            return share;
+        }
+        tokio::time::sleep(PLACE_POLL).await;
+    }
 }
 
 /// The folder that a client names for its uploads; each `_` begins a folder inside (contract: messaging 4.30a).

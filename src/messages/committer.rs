@@ -121,7 +121,7 @@ fn tell(cause: &AppError, messages: usize) {
     if needs_operator(cause) {
         error!(
             cause = why,
-            messages, "messages cannot be stored: make room on the database's disk, or let it be written"
+            messages, "messages cannot be stored: free space on the database's disk, or make the database writable"
         );
     } else {
         warn!(cause = why, messages, "a batch of messages could not be stored; their senders were told");

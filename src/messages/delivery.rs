@@ -75,7 +75,8 @@ async fn next_probe(probes: &mut VecDeque<(Instant, Drain)>) -> Drain {
     probes.pop_front().expect("nobody else takes probes out").1
 }
 
-/// A drain that panics takes its socket with it: without a drain that socket would get nothing more, while the next one gets its own.
+/// A drain that panics takes its socket with it: without a drain that socket would get nothing more, and the client's next one gets
+/// a drain of its own.
 async fn guarded(drain: &Drain, work: impl Future<Output = ()>) {
     if AssertUnwindSafe(work).catch_unwind().await.is_err() {
         error!(user.id = %drain.user, "a drain panicked; its socket is dropped, and its client comes back");

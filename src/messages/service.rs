@@ -152,12 +152,12 @@ async fn send_single(app: &Shared, me: &User, outgoing: Outgoing) -> Result<Byte
     };
     // What is stored is answered, even if its sender has gone meanwhile.
     let (own, asker) = (app.clone(), me.id);
-    app.detached(async move {
+    let stored = app.tasks.spawn(async move {
         own.messages.committer.store(message, first_only).await?;
         answering::schedule(&own, question, asker, to, body.clone());
         Ok(body)
-    })
-    .await
+    });
+    stored.await.map_err(AppError::internal)?
 }
 
 async fn send_group(app: &App, me: &User, outgoing: Outgoing) -> Result<Bytes> {

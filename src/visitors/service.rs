@@ -11,7 +11,7 @@ use crate::config;
 use crate::error::{AppError, Result};
 use crate::http::network::Newcomers;
 use crate::ids;
-use crate::limits::{Held, SlidingLimit};
+use crate::limits::SlidingLimit;
 
 /// Names tried for a new guest before giving up: two devices may share their first eight characters.
 const NAMES_MAX: u32 = 8;
@@ -66,7 +66,7 @@ pub async fn arrive(app: &Shared, signed: &Signed, stats: DeviceStats, ip: IpAdd
                 Resumed::Again => &own.visitors.repeats,
                 Resumed::Anew => &own.visitors.arrivals,
             };
-            count(&own, limit, &device_id).map(Held::keep)
+            count(&own, limit, &device_id)
         };
         let Some(account) = accounts::resume_guest(app, id, ip, admit).await? else { continue };
         if known {
@@ -80,33 +80,38 @@ pub async fn arrive(app: &Shared, signed: &Signed, stats: DeviceStats, ip: IpAdd
 
 /// A new guest, counted for its network as a new account is; see [`make_guest`].
 async fn make_counted_guest(app: &App, device_id: &str, stats: DeviceStats, ip: IpAddr) -> Result<Option<ids::UserId>> {
-    let newcomer = app.visitors.guests.admit(ip, app.clock.now_ms()).ok_or_else(|| too_many(app))?;
-    let made = make_guest(app, device_id, stats).await?;
-    if made.is_some() {
-        newcomer.keep();
+    let limit = &app.visitors.guests;
+    if !limit.admit(ip, app.clock.now_ms()) {
+        return Err(too_many(app));
     }
-    Ok(made)
+    let made = make_guest(app, device_id, stats).await;
+    if !matches!(made, Ok(Some(_))) {
+        limit.take_back(ip);
+    }
+    made
 }
 
 /// Registers the person at the device: its guest becomes the account, or a new account is made if it has none.
 pub async fn register(app: &Shared, signed: &Signed, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
     check(app, signed)?;
-    let call = count(app, &app.visitors.registrations, &signed.device_id)?;
-    let account = match guest_of(app, &signed.device_id).await? {
-        Some(guest) => accounts::upgrade_guest(app, enabled(guest)?.id, username, password, ip).await?,
-        None => accounts::register(app, username, password, ip).await?,
+    let limit = &app.visitors.registrations;
+    count(app, limit, &signed.device_id)?;
+    let registered = async {
+        match guest_of(app, &signed.device_id).await? {
+            Some(guest) => accounts::upgrade_guest(app, enabled(guest)?.id, username, password, ip).await,
+            None => accounts::register(app, username, password, ip).await,
+        }
     };
-    call.keep();
-    Ok(account)
+    registered.await.inspect_err(|_| limit.give_back(&signed.device_id))
 }
 
 /// Logs the person at the device in; the device's guest stays what it is.
 pub async fn login(app: &Shared, signed: &Signed, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
     check(app, signed)?;
-    let call = count(app, &app.visitors.logins, &signed.device_id)?;
-    let account = accounts::login(app, username, password, ip).await?;
-    call.keep();
-    Ok(account)
+    let limit = &app.visitors.logins;
+    count(app, limit, &signed.device_id)?;
+    let logged_in = accounts::login(app, username, password, ip).await;
+    logged_in.inspect_err(|_| limit.give_back(&signed.device_id))
 }
 
 /// A guest that the operator has disabled gets neither a token nor, by registering, a name that would open nothing.
@@ -164,9 +169,8 @@ fn check(app: &App, signed: &Signed) -> Result<()> {
     })
 }
 
-/// Counts a call of the device, which counts for good only when it is kept.
-fn count<'a>(app: &App, limit: &'a SlidingLimit<String>, device_id: &str) -> Result<Held<'a, String>> {
-    limit.hold(device_id.to_owned(), app.clock.now_ms()).ok_or_else(|| too_many(app))
+fn count(app: &App, limit: &SlidingLimit<String>, device_id: &str) -> Result<()> {
+    if limit.take(device_id.to_owned(), app.clock.now_ms()) { Ok(()) } else { Err(too_many(app)) }
 }
 
 fn too_many(app: &App) -> AppError {

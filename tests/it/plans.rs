@@ -42,7 +42,7 @@ const OTHERS: [&str; 6] = [
     "RELEASE_LOCK",
     "SELECT DATABASE()",
     "WITH RECURSIVE places",
-    "filed_id = filed_id",
+    "SET filed_id = filed_id",
 ];
 
 #[tokio::test]
