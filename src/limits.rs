@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 
@@ -11,6 +12,10 @@ use dashmap::DashMap;
 const KEYS_MAX: usize = 500_000;
 /// How often they are looked for: it takes tens of milliseconds.
 const SWEEP_EVERY_MS: i64 = 60_000;
+/// How often whoever waits for a turn looks whether it has come.
+const TURN_POLL: Duration = Duration::from_millis(20);
+/// How often the same trouble is told.
+const TELL_EVERY: Duration = Duration::from_mins(1);
 
 /// Counts calls a key over the last `window_ms`.
 #[derive(Debug)]
@@ -103,6 +108,22 @@ impl<K: Hash + Eq + Clone> SlidingLimit<K> {
     }
 }
 
+/// For log lines that would come by the thousand: one a minute.
+#[derive(Debug, Default)]
+pub struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    /// Whether it is time to tell again.
+    pub fn is_due(&self) -> bool {
+        let mut told = self.0.lock().expect("no code panics while it holds this lock");
+        let is_due = told.is_none_or(|at| at.elapsed() >= TELL_EVERY);
+        if is_due {
+            *told = Some(Instant::now());
+        }
+        is_due
+    }
+}
+
 /// What each key has at the moment.
 #[derive(Clone, Debug)]
 pub struct Shares<K: Hash + Eq>(Arc<DashMap<K, usize>>);
@@ -134,6 +155,18 @@ impl<K: Hash + Eq + Clone> Shares<K> {
         *has += amount;
         drop(has);
         Some(Share { of: self.clone(), key, amount })
+    }
+}
+
+impl<K: Hash + Eq + Clone> Shares<K> {
+    /// Waits until the key may have one more: where many share something in the order of asking, one key must not fill the queue.
+    pub async fn turn(&self, key: K, max: usize) -> Share<K> {
+        loop {
+            if let Some(share) = self.take(key.clone(), 1, max) {
+                return share;
+            }
+            tokio::time::sleep(TURN_POLL).await;
+        }
     }
 }
 
@@ -194,6 +227,23 @@ mod tests {
         assert!(held.iter().all(Option::is_some) && shares.take("a", 1, 3).is_none());
         drop(held);
         assert!(shares.0.is_empty(), "nobody is remembered who has nothing");
+    }
+
+    #[test]
+    fn the_same_trouble_is_told_once() {
+        let seldom = Seldom::default();
+        assert!(seldom.is_due() && !seldom.is_due());
+    }
+
+    #[tokio::test]
+    async fn a_turn_comes_when_the_one_before_it_ends() {
+        let shares = Shares::default();
+        let first = shares.turn("a", 1).await;
+        let mut second = std::pin::pin!(shares.turn("a", 1));
+        assert!(tokio::time::timeout(2 * TURN_POLL, &mut second).await.is_err());
+        shares.turn("b", 1).await;
+        drop(first);
+        second.await;
     }
 
     #[test]

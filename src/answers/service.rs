@@ -28,11 +28,13 @@ pub struct State {
     turns: Arc<Semaphore>,
     /// Questions that wait for their turn, by whose entries they are about.
     questions: Shares<UserId>,
+    /// Of these one for each person that waits among all.
+    next: Shares<UserId>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { turns: Arc::new(Semaphore::new(TURNS_MAX)), questions: Shares::default() }
+        Self { turns: Arc::new(Semaphore::new(TURNS_MAX)), questions: Shares::default(), next: Shares::default() }
     }
 }
 
@@ -87,13 +89,14 @@ pub async fn list(app: &App, me: UserId, kind: Option<&str>) -> Result<Vec<Entry
 /// My entries that answer `question`, best first.
 pub async fn search(app: &App, me: UserId, kind: Option<&str>, question: &str) -> Result<Vec<Entry>> {
     let share = app.answers.questions.take(me, 1, QUESTIONS_MAX).ok_or_else(AppError::busy)?;
+    let next = app.answers.next.turn(me, 1).await;
     // Five hundred long entries take milliseconds and a connection, which everybody else's messages would wait for.
     let turn = app.answers.turns.clone().acquire_owned().await.map_err(AppError::internal)?;
     let entries = list(app, me, kind).await?;
     let question = cut(question).to_owned();
     let compare = move || {
         // The work goes on if nobody waits for it any more, and so does its turn.
-        let _held = (share, turn);
+        let _held = (share, next, turn);
         ranked(entries, &question)
     };
     tokio::task::spawn_blocking(compare).await.map_err(AppError::internal)

@@ -74,7 +74,7 @@ async fn resume(conn: &mut MySqlConnection, version: i64) -> Result<(), MigrateE
     unmark(conn, version).await?;
     match conn.apply(TABLE, migration).await {
         Ok(_) => Ok(()),
-        Err(MigrateError::ExecuteMigration(cause, _)) if is_done(&cause) && !is_first(migration) => {
+        Err(MigrateError::ExecuteMigration(cause, _)) if is_done(&cause) && is_ours(conn).await => {
             unmark(conn, version).await?;
             conn.skip(TABLE, migration).await
         }
@@ -91,9 +91,10 @@ async fn unmark(conn: &mut MySqlConnection, version: i64) -> Result<(), MigrateE
     Ok(())
 }
 
-/// If its table is there already, the database may be somebody else's.
-fn is_first(migration: &Migration) -> bool {
-    MYSQL.iter().next().is_some_and(|first| first.version == migration.version)
+/// Whether the table that the first migration makes is Qingniao's: another program's `users` has no such columns.
+async fn is_ours(conn: &mut MySqlConnection) -> bool {
+    let looked = sqlx::query("SELECT username_key, invite_confirm, is_deleted FROM users WHERE id = 0");
+    looked.execute(conn).await.is_ok()
 }
 
 fn is_done(cause: &sqlx::Error) -> bool {

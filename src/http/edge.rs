@@ -74,7 +74,7 @@ where
         slot.give_room_back();
     }
     let mut response = match answered {
-        Some(_) if !has_room => AppError::unavailable("too many long replies are still unread").into_response(),
+        Some(_) if !has_room => AppError::busy().into_response(),
         Some(response) => {
             if let Some(rest) = rest {
                 rest.drain().await;

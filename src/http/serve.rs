@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -23,8 +23,9 @@ use tracing::{debug, warn};
 
 use super::edge::Bounds;
 use super::entrance;
-use super::slots::{Places, Slot, Slots, TELL_EVERY};
+use super::slots::{Places, Slot, Slots};
 use super::stream::Guarded;
+use crate::limits::Seldom;
 use crate::metrics::Connections;
 
 /// hyper's read buffer a connection; headers beyond it are refused.
@@ -89,7 +90,7 @@ where
     tasks.spawn(entrance::let_in(queue, move |(stream, origin)| {
         own.spawn(connection(stream, origin, timeouts, answer.clone(), stopped.clone()));
     }));
-    let mut told: Option<Instant> = None;
+    let told = Seldom::default();
     loop {
         let place = tokio::select! {
             () = stop.cancelled() => break,
@@ -103,8 +104,7 @@ where
             Ok(accepted) => accepted,
             Err(cause) => {
                 counts.failed.inc();
-                if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
-                    told = Some(Instant::now());
+                if told.is_due() {
                     warn!(%cause, "connections cannot be accepted; if this repeats, raise the limit of open files");
                 }
                 tokio::time::sleep(ACCEPT_REST).await;

@@ -3,18 +3,14 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
 use super::network::network_of;
 use super::payload::BODY_BYTES_FREE;
-use crate::limits::{Share, Shares};
+use crate::limits::{Seldom, Share, Shares};
 use crate::metrics::Connections;
-
-/// How often the log tells of networks that have used up their places, and of connections that cannot be accepted.
-pub const TELL_EVERY: Duration = Duration::from_mins(1);
 
 /// Of the room for replies, one network gets one part in so many.
 const REPLIES_SHARE: usize = 4;
@@ -42,7 +38,7 @@ pub struct Slots {
     bodies: Arc<Semaphore>,
     replies: Replies,
     counts: Connections,
-    told: Mutex<Option<Instant>>,
+    told: Seldom,
 }
 
 /// Room for replies that are not taken yet.
@@ -89,7 +85,7 @@ impl Slots {
             places,
             by_network: Shares::default(),
             counts,
-            told: Mutex::default(),
+            told: Seldom::default(),
         }
     }
 
@@ -124,9 +120,7 @@ impl Slots {
     }
 
     fn tell(&self, network: IpAddr) {
-        let mut told = self.told.lock().expect("no code panics while it holds this lock");
-        if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
-            *told = Some(Instant::now());
+        if self.told.is_due() {
             warn!(
                 "{network} has used up http.connections_per_address_max, {}; if it is a reverse proxy, name it in \
                  http.trusted_proxies",

@@ -39,6 +39,8 @@ pub struct State {
     uploads_by_user: Shares<UserId>,
     uploads_by_network: Shares<IpAddr>,
     covers_by_user: Shares<UserId>,
+    /// Of these one for each person that waits for ffmpeg: a video on which it hangs must not come nine times before others' first.
+    cover_turns: Shares<UserId>,
     covers: covers::Covers,
     /// Turns to read from a file that is asked for.
     reads: Arc<Semaphore>,
@@ -54,6 +56,7 @@ impl State {
             uploads_by_user: Shares::default(),
             uploads_by_network: Shares::default(),
             covers_by_user: Shares::default(),
+            cover_turns: Shares::default(),
             covers: covers::Covers::new(config)?,
             reads: Arc::new(Semaphore::new(public::READS_MAX)),
             qr_codes: qrcode::cache(),

@@ -28,11 +28,9 @@ use crate::limits::Share;
 const UPLOADS_BY_USER_MAX: usize = 16;
 /// Of the places for uploads, one network gets one part in so many, or what one person may have: uploads that crawl must not take
 /// all of them.
-const UPLOADS_SHARE: usize = 2;
+const UPLOADS_SHARE: usize = 4;
 /// Covers that one person may wait for: one for each file that the client sends together.
 const COVERS_BY_USER_MAX: usize = 9;
-/// How often an upload looks whether its network has a place left.
-const PLACE_POLL: Duration = Duration::from_millis(100);
 /// How long an upload waits for a place.
 const PLACE_PATIENCE: Duration = Duration::from_secs(30);
 /// Characters of a folder's name.
@@ -70,13 +68,7 @@ async fn network_place(app: &App, ip: IpAddr) -> Option<Share<IpAddr>> {
         return None;
     }
     let max = (app.media.uploads_max / UPLOADS_SHARE).max(UPLOADS_BY_USER_MAX);
-    loop {
-        let share = app.media.uploads_by_network.take(network_of(ip), 1, max);
-        if share.is_some() {
-            return share;
-        }
-        tokio::time::sleep(PLACE_POLL).await;
-    }
+    Some(app.media.uploads_by_network.turn(network_of(ip), max).await)
 }
 
 /// The folder that a client names for its uploads; each `_` begins a folder inside (contract: messaging 4.30a).
@@ -171,6 +163,7 @@ pub struct Cover {
 /// Makes a picture of a video that this server has, or that is on a host it may ask (decision 23).
 pub async fn cover(app: &App, me: UserId, video_url: &str, shot: &Shot, extension: &str) -> Result<Cover> {
     let _share = app.media.covers_by_user.take(me, 1, COVERS_BY_USER_MAX).ok_or(TOO_MANY_COVERS)?;
+    let _turn = app.media.cover_turns.turn(me, 1).await;
     let picture = picture_of(app, video_url, shot).await.map_err(|cause| {
         app.metrics.uploads.covers_failed.inc();
         match &cause {

@@ -22,17 +22,21 @@ use crate::error::{AppError, Result};
 use crate::friends::service as friends;
 use crate::http::fields::is_truthy;
 use crate::ids::{self, UserId};
+use crate::limits::Seldom;
 
 /// Bytes of messages that wait for their answer at once; past it a message stays without one.
 const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Room for messages that wait for their answer.
 #[derive(Debug)]
-pub struct Answering(Arc<Semaphore>);
+pub struct Answering {
+    room: Arc<Semaphore>,
+    told: Seldom,
+}
 
 impl Default for Answering {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(WAITING_BYTES_MAX)))
+        Self { room: Arc::new(Semaphore::new(WAITING_BYTES_MAX)), told: Seldom::default() }
     }
 }
 
@@ -54,8 +58,10 @@ impl Question {
 /// Answers the message `body` that `asker` sent to `target`, after the configured delay; at once when the server stops.
 pub fn schedule(app: &Shared, question: Question, asker: UserId, target: UserId, body: Bytes) {
     let size = u32::try_from(body.len() + question.0.len()).unwrap_or(u32::MAX);
-    let Ok(place) = app.messages.answering.0.clone().try_acquire_many_owned(size) else {
-        warn!(user.id = %target, "too many messages wait for an automatic answer; this one stays without");
+    let Ok(place) = app.messages.answering.room.clone().try_acquire_many_owned(size) else {
+        if app.messages.answering.told.is_due() {
+            warn!(user.id = %target, "too many messages wait for an automatic answer; some stay without");
+        }
         return;
     };
     let own = app.clone();
@@ -66,8 +72,10 @@ pub fn schedule(app: &Shared, question: Question, asker: UserId, target: UserId,
             () = own.stop.cancelled() => {}
         }
         // Boxed, because it is large and many may wait. Bounded, because it holds the posting lock.
-        if let Err(cause) = Box::pin(in_time(answer(&own, &question, asker, target, &body))).await {
-            warn!(cause = cause.for_log(), user.id = %target, "an automatic answer could not be sent");
+        if let Err(cause) = Box::pin(in_time(answer(&own, &question, asker, target, &body))).await
+            && own.messages.answering.told.is_due()
+        {
+            warn!(cause = cause.for_log(), user.id = %target, "automatic answers could not be sent");
         }
     });
 }

@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -51,19 +50,24 @@ pub struct Job {
 pub struct Committer {
     queue: mpsc::Sender<Job>,
     refused: IntCounter,
-    failing: Arc<AtomicBool>,
+    /// When a batch could last not be stored, if none was since.
+    failed_at: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Committer {
     /// The two ends of the queue.
     pub fn new(counts: &Commits) -> (Self, mpsc::Receiver<Job>) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
-        (Self { queue, refused: counts.refused.clone(), failing: Arc::default() }, receiver)
+        (Self { queue, refused: counts.refused.clone(), failed_at: Arc::default() }, receiver)
     }
 
-    /// Whether the last messages could not be stored.
-    pub fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
+    /// How long ago the last messages could not be stored, if that is how it stands.
+    pub fn failing_for(&self) -> Option<Duration> {
+        self.failed_at.lock().expect("no code panics while it holds this lock").map(|at| at.elapsed())
+    }
+
+    fn ended(&self, failed: bool) {
+        *self.failed_at.lock().expect("no code panics while it holds this lock") = failed.then(Instant::now);
     }
 
     /// Messages that wait to be committed.
@@ -106,7 +110,7 @@ pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Job>) {
             let outcome = guarded(Box::pin(commit(&app, batch))).await;
             app.metrics.commits.seconds.observe(began.elapsed().as_secs_f64());
             app.metrics.commits.messages.observe(f64::from(u32::try_from(fit).unwrap_or(u32::MAX)));
-            app.messages.committer.failing.store(outcome.is_err(), Ordering::Relaxed);
+            app.messages.committer.ended(outcome.is_err());
             if let Err(cause) = &outcome {
                 app.metrics.commits.failed.inc();
                 tell(cause, replies.len());

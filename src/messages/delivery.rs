@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::db::in_time;
 use crate::db::sql::ROWS_MAX;
 use crate::error::Result;
-use crate::hub::{Confirmed, Drain, Ending, Receipt, Step, Stream};
+use crate::hub::{Confirmed, Drain, Ending, Frame, Receipt, Step, Stream};
 use crate::ids::{MessageId, SubscriptionId};
 
 /// Pending messages looked up at a time, without their bodies.
@@ -195,7 +195,7 @@ async fn push_page(
         let mut bodies = bodies.into_iter().peekable();
         for due in now {
             if let Some((_, body)) = bodies.next_if(|(id, _)| *id == due.id)
-                && !push(app, drain, due, &body).await
+                && !push(app, drain, due, frame(body.as_bytes(), app.clock.now_ms())).await
             {
                 return Ok(false);
             }
@@ -206,8 +206,7 @@ async fn push_page(
     Ok(true)
 }
 
-async fn push(app: &App, drain: &Drain, due: &Due, body: &str) -> bool {
-    let frame = frame(body.as_bytes(), app.clock.now_ms());
+async fn push(app: &App, drain: &Drain, due: &Due, frame: Frame) -> bool {
     let stream =
         if due.subscription == 0 { Stream::Direct } else { Stream::Group(SubscriptionId(due.subscription), due.seq) };
     loop {

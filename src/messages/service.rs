@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
@@ -69,9 +70,9 @@ impl State {
         (self.committer.waiting(), self.receipts.waiting(), self.backlog.unfiled())
     }
 
-    /// Whether the last messages could not be stored.
-    pub fn is_failing(&self) -> bool {
-        self.committer.is_failing()
+    /// How long ago the last messages could not be stored, if that is how it stands.
+    pub fn failing_for(&self) -> Option<Duration> {
+        self.committer.failing_for()
     }
 
     /// How full the caches are.

@@ -37,6 +37,8 @@ const IDLE_MAX: Duration = Duration::from_mins(2);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the store may take to show that it answers.
 const STORE_MAX: Duration = Duration::from_secs(1);
+/// How long messages that could not be stored speak for themselves: on a full disk the store may still take a row of its own.
+const FAILING_FRESH: Duration = Duration::from_secs(10);
 /// Bytes of a body that nobody sends.
 const BODY_BYTES_MAX: usize = 1024;
 
@@ -115,9 +117,15 @@ async fn ready(State(Asked { app, .. }): State<Asked>) -> Response {
     if app.stop.is_cancelled() {
         failing.push("stopping");
     }
-    // Where the last messages could not be stored, that the store can be read says too little.
-    let asked = async { if app.messages.is_failing() { app.db.try_write().await } else { app.db.ping().await } };
-    if !matches!(tokio::time::timeout(STORE_MAX, asked).await, Ok(Ok(()))) {
+    let can_serve = async {
+        match app.messages.failing_for() {
+            None => app.db.ping().await,
+            Some(ago) if ago < FAILING_FRESH => Err(AppError::busy()),
+            // Nobody may have tried since: that the store can be read says too little.
+            Some(_) => app.db.try_write().await,
+        }
+    };
+    if !matches!(tokio::time::timeout(STORE_MAX, can_serve).await, Ok(Ok(()))) {
         failing.push("store");
     }
     let ready = failing.is_empty();
