@@ -63,9 +63,10 @@ impl<K: Hash + Eq + Clone> SlidingLimit<K> {
     /// Counts what has already happened, even in a full table: there it replaces another key.
     pub fn count(&self, key: K, now_ms: i64) {
         let mut calls = self.lock();
-        if !self.has_room_for(&mut calls, &key, now_ms) {
-            let other = calls.by_key.keys().next().cloned();
-            other.map(|other| calls.by_key.remove(&other));
+        if !self.has_room_for(&mut calls, &key, now_ms)
+            && let Some(other) = calls.by_key.keys().next().cloned()
+        {
+            calls.by_key.remove(&other);
         }
         self.add(&mut calls, key, now_ms);
     }
