@@ -65,6 +65,12 @@ where
     } else {
         tokio::time::timeout(bounds.request_timeout, answered).await.ok()
     };
+    if answered.is_some()
+        && let Some(rest) = rest
+    {
+        rest.drain().await;
+    }
+    // From here until hyper has the reply nothing is awaited: what it flushed meanwhile would give the reply's room back.
     // Files have no exact size: they are read as they are taken.
     let bytes = answered.as_ref().and_then(|response| response.body().size_hint().exact()).unwrap_or(0);
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -75,12 +81,7 @@ where
     }
     let mut response = match answered {
         Some(_) if !has_room => AppError::busy().into_response(),
-        Some(response) => {
-            if let Some(rest) = rest {
-                rest.drain().await;
-            }
-            response
-        }
+        Some(response) => response,
         // Whoever took too long is not waited for any longer.
         None => AppError::unavailable("it took longer than http.request_timeout_s").into_response(),
     };
