@@ -1,4 +1,4 @@
-//! `getVideoScreenshot`, and the poster that stands in for OSS's (contract: messaging 4.31; decisions 23, 24).
+//! `getVideoScreenshot` (contract: messaging 4.31; decision 23).
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -22,20 +22,20 @@ use crate::support::files::corpus_files;
 use crate::support::{NOW_MS, Person, Reply, TestServer, have_program};
 
 const FAILED: &str = "截图生成失败";
-const RED: Rgb<u8> = Rgb([253, 0, 0]);
+pub const RED: Rgb<u8> = Rgb([253, 0, 0]);
 const BLUE: Rgb<u8> = Rgb([0, 0, 253]);
 
 /// Videos made by ffmpeg.
-struct Studio(TempDir);
+pub struct Studio(TempDir);
 
 impl Studio {
     /// `None`, said loudly, where there is no ffmpeg.
-    fn open() -> Option<Self> {
+    pub fn open() -> Option<Self> {
         have_program("ffmpeg").then(|| Self(tempfile::tempdir().unwrap()))
     }
 
     /// Runs ffmpeg with these arguments and an output of this name.
-    fn make(&self, arguments: &str, name: &str) -> Vec<u8> {
+    pub fn make(&self, arguments: &str, name: &str) -> Vec<u8> {
         let path = self.0.path().join(name);
         let made = std::process::Command::new("ffmpeg")
             .args(["-nostdin", "-v", "error", "-y"])
@@ -48,7 +48,7 @@ impl Studio {
     }
 
     /// One second of red, then one of blue.
-    fn red_then_blue(&self, size: &str, more: &str, name: &str) -> Vec<u8> {
+    pub fn red_then_blue(&self, size: &str, more: &str, name: &str) -> Vec<u8> {
         let colors = format!(
             "-f lavfi -i color=c=red:s={size}:r=25:d=1 -f lavfi -i color=c=blue:s={size}:r=25:d=1 \
              -filter_complex [0][1]concat=n=2 -pix_fmt yuv420p {more}"
@@ -58,7 +58,7 @@ impl Studio {
 }
 
 /// Uploads a video; returns the absolute URL that the client would ask with.
-async fn uploaded(alice: &Person, name: &str, video: &[u8]) -> String {
+pub async fn uploaded(alice: &Person, name: &str, video: &[u8]) -> String {
     let reply = alice.upload("chatVideos", name, video).await;
     format!("http://{}{}", alice.door.address, reply.ok()["url"].as_str().unwrap())
 }
@@ -79,7 +79,7 @@ async fn picture(server: &TestServer, reply: &Reply) -> RgbImage {
 }
 
 /// Whether a picture is all of one colour, but for what a codec changes.
-fn is_all(picture: &RgbImage, color: Rgb<u8>) -> bool {
+pub fn is_all(picture: &RgbImage, color: Rgb<u8>) -> bool {
     picture.pixels().all(|pixel| pixel.0.iter().zip(color.0).all(|(got, wanted)| got.abs_diff(wanted) <= 12))
 }
 
@@ -407,7 +407,7 @@ fn impostor(folder: &Path, script: &str) -> PathBuf {
     path
 }
 
-async fn with_impostor(script: &str, parallel_max: usize) -> (TestServer, TempDir) {
+pub async fn with_impostor(script: &str, parallel_max: usize) -> (TestServer, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = impostor(folder.path(), script);
     let server = TestServer::with(|config: &mut Config| {
@@ -483,53 +483,4 @@ async fn a_picture_that_cannot_be_kept_is_said_so() {
     std::fs::write(server.config.public_dir.join("uploads/Diy/VideoScreenshot"), "no folder").unwrap();
     let reply = ask(&alice, json!({ "videoUrl": video, "time": 20 })).await;
     reply.refused(400, "截图处理失败: 服务器内部错误");
-}
-
-/// What the client appends to the URL of a video that it believes to be in OSS.
-const SNAPSHOT: &str = "?x-oss-process=video/snapshot,t_20,m_fast,w_260,f_png";
-
-#[tokio::test]
-async fn without_oss_a_video_has_the_poster_that_the_client_asks_oss_for() {
-    let Some(studio) = Studio::open() else { return };
-    let server = TestServer::start().await;
-    let alice = server.user("alice").await;
-    let reply = alice.upload_aliyun("a.mp4", &studio.red_then_blue("520x400", "", "a.mp4")).await;
-    let path = format!("/public/uploads/{}", reply.ok()[0]["path"].as_str().unwrap());
-    let poster = server.get(&format!("{path}{SNAPSHOT}")).await;
-    assert_eq!((poster.status, poster.header("content-type")), (200, "image/png"));
-    let picture = image::load_from_memory(&poster.bytes).unwrap().into_rgb8();
-    assert_eq!((picture.dimensions(), is_all(&picture, RED)), ((260, 200), true));
-    assert_eq!(server.files().len(), 2);
-    assert_eq!(server.get(&format!("{path}{SNAPSHOT}")).await.bytes, poster.bytes);
-    assert_eq!(server.files().len(), 2, "made once");
-    assert_eq!(server.get(&path).await.header("content-type"), "video/mp4");
-}
-
-#[tokio::test]
-async fn many_who_want_the_same_poster_make_it_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let script = format!("echo x >> {}/runs; sleep 0.1; echo picture", folder.path().display());
-    let (server, _kept) = with_impostor(&script, 4).await;
-    let alice = server.user("alice").await;
-    let video = uploaded(&alice, "a.mp4", b"x").await;
-    let path = video.split_once("/public").map(|(_, path)| format!("/public{path}{SNAPSHOT}")).unwrap();
-    let asks = (0..20).map(|_| server.get(&path));
-    for reply in futures_util::future::join_all(asks).await {
-        assert_eq!(reply.text, "picture\n");
-    }
-    assert_eq!(std::fs::read_to_string(folder.path().join("runs")).unwrap(), "x\n");
-}
-
-#[tokio::test]
-async fn a_video_without_a_poster_is_tried_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let (server, _kept) = with_impostor(&format!("echo x >> {}/runs; exit 1", folder.path().display()), 1).await;
-    let alice = server.user("alice").await;
-    let video = uploaded(&alice, "a.mp4", b"x").await;
-    let path = video.split_once("/public").map(|(_, path)| format!("/public{path}{SNAPSHOT}")).unwrap();
-    for _ in 0..3 {
-        server.get(&path).await.refused(404, "404 错误");
-    }
-    server.get(&format!("/public/uploads/Diy/none.mp4{SNAPSHOT}")).await.refused(404, "404 错误");
-    assert_eq!(std::fs::read_to_string(folder.path().join("runs")).unwrap(), "x\n");
 }

@@ -38,6 +38,7 @@ mod operations;
 mod oss;
 mod passwords;
 mod plans;
+mod posters;
 mod profile;
 mod public_files;
 mod qrcode;
@@ -53,6 +54,7 @@ mod strangers;
 #[allow(dead_code, unused_imports, reason = "each topic uses a part of it")]
 mod support;
 mod tidy;
+mod upload_places;
 mod uploads;
 mod visitor_accounts;
 mod visitors;
