@@ -1,5 +1,5 @@
-//! How much each key may have: so many accepted calls in a window ([`SlidingLimit`]), and so much at a time ([`Shares`]). In
-//! memory: a restart forgets them, several nodes would share the former through Redis.
+//! How much each key may have: so many accepted calls in a window ([`SlidingLimit`]), and so much at a time ([`Shares`]); and how
+//! often the log may say the same ([`Seldom`]). In memory: a restart forgets them, several nodes would share the first through Redis.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -157,9 +157,7 @@ impl<K: Hash + Eq + Clone> Shares<K> {
         drop(has);
         Some(Share { of: self.clone(), key, amount })
     }
-}
 
-impl<K: Hash + Eq + Clone> Shares<K> {
     /// Waits until the key may have one more: where many share something in the order of asking, one key must not fill the queue.
     pub async fn turn(&self, key: K, max: usize) -> Share<K> {
         loop {

@@ -62,8 +62,7 @@ enum Form {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let settings = read_settings(arguments.config.as_deref());
-    let (config, filter) = match settings {
+    let (config, filter) = match read_settings(arguments.config.as_deref()) {
         Ok(settings) => settings,
         Err(cause) => {
             // As with the log.

@@ -57,7 +57,7 @@ impl Claim {
         }
     }
 
-    /// Keeps the claim. Returns when another server has it, which can only be if the database did not hear of this one for long.
+    /// Keeps the claim. Returns when another server has it, which was faster after the database had forgotten this one.
     pub async fn lost(&mut self) -> AppError {
         let Self::MySql(lock) = self else { return pending().await };
         loop {

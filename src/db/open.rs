@@ -1,4 +1,4 @@
-//! Opening and migrating the store at start.
+//! Opening the store at the start, and what a URL of one must be.
 
 use std::path::Path;
 use std::str::FromStr;
