@@ -4,7 +4,9 @@
 
 use std::fs::{File, TryLockError};
 use std::future::pending;
-use std::path::Path;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -24,7 +26,7 @@ const FILE_PATIENCE: Duration = Duration::from_secs(5);
 const FILE_POLL: Duration = Duration::from_millis(50);
 /// The same on MySQL, which notices after 30 s that a machine is gone.
 const MYSQL_PATIENCE: Duration = Duration::from_secs(35);
-/// How often it is looked whether MySQL still knows of the claim.
+/// How often it is looked whether the claim still holds: whether MySQL knows of it, and SQLite's files are those that were opened.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long such a look may take.
 const LOOK_MAX: Duration = Duration::from_secs(5);
@@ -33,9 +35,17 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub enum Claim {
     /// The lock of a file beside SQLite's.
-    File(File),
+    File(FileLock),
     /// A user lock of MySQL.
     MySql(Box<UserLock>),
+}
+
+/// A lock that belongs to an open file.
+#[derive(Debug)]
+pub struct FileLock {
+    database: PathBuf,
+    path: PathBuf,
+    file: File,
 }
 
 /// A lock that belongs to a connection.
@@ -57,9 +67,13 @@ impl Claim {
         }
     }
 
-    /// Keeps the claim. Returns when another server has it, which was faster after the database had forgotten this one.
+    /// Keeps the claim on a database that is open. Returns when it is lost: another server was faster after MySQL had forgotten this
+    /// one, or SQLite's file is not at its path any more.
     pub async fn lost(&mut self) -> AppError {
-        let Self::MySql(lock) = self else { return pending().await };
+        let lock = match self {
+            Self::File(lock) => return lock.lost().await,
+            Self::MySql(lock) => lock,
+        };
         loop {
             sleep(LOOK_EVERY).await;
             if matches!(timeout(LOOK_MAX, lock.is_held()).await, Ok(Ok(true))) {
@@ -88,22 +102,54 @@ impl Claim {
     }
 }
 
-async fn lock_file(database: &Path) -> Result<File> {
+async fn lock_file(database: &Path) -> Result<FileLock> {
     // By whatever name it is opened: SQLite follows links, too.
-    let mut path = std::fs::canonicalize(database).unwrap_or_else(|_| database.to_owned()).into_os_string();
+    let database = std::fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
+    let mut path = database.clone().into_os_string();
     path.push(".lock");
     let failed =
-        |cause: std::io::Error| AppError::internal(format!("{} cannot be locked: {cause}", Path::new(&path).display()));
+        |cause: io::Error| AppError::internal(format!("{} cannot be locked: {cause}", Path::new(&path).display()));
     let file = File::create(&path).map_err(failed)?;
     let began = Instant::now();
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
+            Ok(()) => return Ok(FileLock { database, path: path.into(), file }),
             Err(TryLockError::WouldBlock) if began.elapsed() < FILE_PATIENCE => sleep(FILE_POLL).await,
             Err(TryLockError::WouldBlock) => return Err(taken()),
             Err(TryLockError::Error(cause)) => return Err(failed(cause)),
         }
     }
+}
+
+impl FileLock {
+    async fn lost(&self) -> AppError {
+        let (Ok(database), Ok(lock)) = (inode(&self.database).await, self.file.metadata()) else {
+            // A database in memory.
+            return pending().await;
+        };
+        loop {
+            sleep(LOOK_EVERY).await;
+            for (path, opened) in [(&self.database, database), (&self.path, lock.ino())] {
+                let is_other = match inode(path).await {
+                    Ok(found) => found != opened,
+                    // For another reason it may not be looked at, and be there all the same.
+                    Err(cause) => cause.kind() == io::ErrorKind::NotFound,
+                };
+                if is_other {
+                    return AppError::internal(format!(
+                        "{} was removed or replaced while it was in use, and what is written now would be in no file. Stop the server \
+                         before you restore a backup, then start it again",
+                        path.display()
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// Which file is at `path`.
+async fn inode(path: &Path) -> io::Result<u64> {
+    Ok(tokio::fs::metadata(path).await?.ino())
 }
 
 async fn lock_mysql(url: &str) -> Result<UserLock> {

@@ -308,6 +308,22 @@ fn a_second_server_of_a_database_is_refused() {
     assert!(first.signal("TERM").success());
 }
 
+#[test]
+fn a_database_that_is_removed_while_it_is_served_ends_the_server() {
+    for file in ["qingniao.db", "qingniao.db.lock"] {
+        let folder = folder();
+        let server = Process::start(&mut command(folder.path()));
+        let path = folder.path().join("data").join(file);
+        // It says that it listens just before it looks for the first time which files it has.
+        std::thread::sleep(Duration::from_millis(500));
+        std::fs::remove_file(&path).unwrap();
+        // As a backup that is put in its place.
+        std::fs::write(&path, "").unwrap();
+        let log = server.end();
+        assert!(log.contains(file) && log.contains("was removed or replaced while it was in use"), "{log}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_waits_for_the_end_of_the_one_before_it() {
     let (folder, url) = (folder(), database::fresh("qingniao_claim_").await.unwrap_or_default());
