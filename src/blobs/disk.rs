@@ -82,9 +82,11 @@ impl Disk {
         let mut removed = 0;
         for entry in entries {
             let entry = entry?;
+            let metadata = entry.metadata()?;
             // A clock that was set back makes a file seem to come from the future: it is young then.
-            let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
-            if age >= LEFT_BEHIND {
+            let age = metadata.modified()?.elapsed().unwrap_or_default();
+            // What is no file was not left by an upload.
+            if metadata.is_file() && age >= LEFT_BEHIND {
                 std::fs::remove_file(entry.path())?;
                 removed += 1;
             }

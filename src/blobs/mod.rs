@@ -134,17 +134,17 @@ impl BucketAddress {
 
 /// A client for other servers: no redirects, no waiting for ever.
 ///
-/// `stall` ends an answer of which nothing comes for so long.
-pub fn http_client(stall: Duration) -> Result<reqwest::Client> {
+/// An answer may take `answer_max` from the request on, bodies that are sent included, and so may each part of it. Whoever sends a body
+/// that takes its time gives none, and ends what does not go on.
+pub fn http_client(connect_max: Duration, answer_max: Option<Duration>) -> Result<reqwest::Client> {
     static CRYPTO: Once = Once::new();
     // An error says that somebody has installed one already, which is as good.
     CRYPTO.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-    reqwest::Client::builder()
+    let client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT.min(stall))
-        .read_timeout(stall)
-        .build()
-        .map_err(AppError::internal)
+        .connect_timeout(CONNECT_TIMEOUT.min(connect_max));
+    let client = answer_max.into_iter().fold(client, reqwest::ClientBuilder::read_timeout);
+    client.build().map_err(AppError::internal)
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ impl OssV4 {
     pub fn new(settings: &Oss) -> Result<Self> {
         let stall = Duration::from_secs(settings.timeout_s);
         Ok(Self {
-            client: http_client(stall)?,
+            client: http_client(stall, None)?,
             address: BucketAddress::new(settings),
             settings: settings.clone(),
             stall,
@@ -57,7 +57,8 @@ impl OssV4 {
         if answer.status().is_success() {
             return Ok(format!("{}/{}", self.address.public, encoded_path(key)));
         }
-        Err(Failure::Refused(refusal(answer).await))
+        let words = tokio::time::timeout(self.stall, refusal(answer)).await;
+        Err(Failure::Refused(words.map_err(|_| Failure::Slow)?))
     }
 
     fn request(&self, len: u64, key: &str, label: Label, now_ms: i64) -> reqwest::RequestBuilder {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::limits::SlidingLimit;
+use crate::limits::{Share, Shares, SlidingLimit};
 
 /// Bits of an IPv6 address that name a network: a home or a phone has a whole one to itself, and could else be counted as
 /// somebody new with each connection.
@@ -17,6 +17,15 @@ pub fn network_of(address: IpAddr) -> IpAddr {
         }
         v4 @ IpAddr::V4(_) => v4,
     }
+}
+
+/// Waits until the network of `address` may have one more, of `max`, of what all share. This machine itself has no bound, for the
+/// same reason as with [`Newcomers`].
+pub async fn turn_of(shares: &Shares<IpAddr>, address: IpAddr, max: usize) -> Option<Share<IpAddr>> {
+    if address.to_canonical().is_loopback() {
+        return None;
+    }
+    Some(shares.turn(network_of(address), max).await)
 }
 
 /// How many newcomers a network sends in a window. This machine itself has no limit: that is a script of the operator's, or
@@ -38,5 +47,30 @@ impl Newcomers {
     /// Takes the latest back: nobody came.
     pub fn take_back(&self, address: IpAddr) {
         self.0.give_back(&network_of(address));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_network_waits_for_itself_and_for_nobody_else() {
+        let shares = Shares::default();
+        let of = |address: &str| address.parse::<IpAddr>().unwrap();
+        let soon = |address| timeout(Duration::from_millis(50), turn_of(&shares, address, 1));
+        let first = soon(of("2001:db8::1")).await.expect("nobody has any");
+        assert!(first.is_some());
+        assert!(soon(of("2001:db8::2")).await.is_err(), "it is the same network");
+        assert!(soon(of("2001:db8:0:1::1")).await.is_ok());
+        drop(first);
+        assert!(soon(of("2001:db8::2")).await.is_ok());
+        for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(soon(of(local)).await.unwrap().is_none());
+        }
     }
 }

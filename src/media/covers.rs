@@ -3,7 +3,7 @@
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use quick_cache::sync::Cache;
@@ -23,6 +23,8 @@ const FETCHES_MAX: usize = 4;
 const FETCH_TIMEOUTS: u32 = 3;
 /// Videos whose poster is known to exist, or to be impossible.
 const POSTERS_MAX: usize = 10_000;
+/// How long a video that had no poster is not tried again: the next one may find a machine that is less busy.
+const POSTER_RETRY: Duration = Duration::from_mins(10);
 /// How long a poster may wait for its turn.
 const POSTER_PATIENCE: Duration = Duration::from_mins(1);
 
@@ -38,7 +40,14 @@ pub struct Covers {
     client: Option<reqwest::Client>,
     fetches: Semaphore,
     fetch_max: Duration,
-    posters: Cache<PathBuf, bool>,
+    posters: Cache<PathBuf, Poster>,
+}
+
+/// What is known of a video's poster.
+#[derive(Clone, Copy, Debug)]
+enum Poster {
+    Kept,
+    FailedAt(Instant),
 }
 
 impl Covers {
@@ -48,7 +57,7 @@ impl Covers {
         let stall = Duration::from_secs(config.covers.timeout_s);
         Ok(Self {
             ffmpeg: Ffmpeg::new(config),
-            client: if origins.is_empty() { None } else { Some(http_client(stall)?) },
+            client: if origins.is_empty() { None } else { Some(http_client(stall, Some(stall))?) },
             origins,
             fetches: Semaphore::new(FETCHES_MAX),
             fetch_max: FETCH_TIMEOUTS * stall,
@@ -101,38 +110,49 @@ impl Covers {
     /// The picture that stands for an uploaded video, made when it is first asked for and kept beside it under a hidden
     /// name. The answer to OSS's `video/snapshot` where there is no OSS (decision 24).
     ///
-    /// Many ask at once when a video appears in a group: one of them makes it.
-    pub async fn poster(&self, disk: &Disk, place: &Place) -> Result<PathBuf, NoCover> {
+    /// Many ask at once when a video appears in a group: one of them makes it, when its `turn` has come.
+    pub async fn poster<T>(
+        &self,
+        disk: &Disk,
+        place: &Place,
+        turn: impl Future<Output = T>,
+    ) -> Result<PathBuf, NoCover> {
         let below: PathBuf = place.relative.iter().skip(1).collect();
         let key = below.with_file_name(format!(".{}.png", place.name));
         let picture = disk.root().join(&key);
         let make = async {
             if tokio::fs::try_exists(&picture).await? {
-                return Ok(true);
+                return Ok(Poster::Kept);
             }
             let video = disk.root().join(&below);
             // Asked first: made-up names must not keep ffmpeg busy.
             if !tokio::fs::metadata(&video).await?.is_file() {
                 return Err(NoCover::Io(ErrorKind::NotFound.into()));
             }
+            let _turn = turn.await;
             let bytes = match self.ffmpeg.shoot(&video, &POSTER).await {
                 Ok(bytes) => bytes,
-                // Not tried again: an endless queue of the same hopeless video would keep all others waiting.
-                Err(NoCover::Refused(_) | NoCover::Slow) => return Ok(false),
+                // Not tried again soon: an endless queue of the same hopeless video would keep all others waiting.
+                Err(NoCover::Refused(_) | NoCover::Slow) => return Ok(Poster::FailedAt(Instant::now())),
                 Err(cause) => return Err(cause),
             };
             let mut spool = disk.spool().await?;
             spool.write(&bytes).await?;
             match disk.keep(spool.finish().await?, &key.to_string_lossy()).await {
                 Err(cause) if cause.kind() != ErrorKind::AlreadyExists => Err(cause.into()),
-                _ => Ok(true),
+                _ => Ok(Poster::Kept),
             }
         };
-        let outcome = tokio::time::timeout(POSTER_PATIENCE, self.posters.get_or_insert_async(&below, make));
-        if outcome.await.map_err(|_| NoCover::Slow)?? {
-            return Ok(picture);
+        if let Some(Poster::FailedAt(at)) = self.posters.peek(&below)
+            && at.elapsed() >= POSTER_RETRY
+        {
+            self.posters.remove(&below);
         }
-        Err(NoCover::Refused("this video has no poster".to_owned()))
+        let outcome = tokio::time::timeout(POSTER_PATIENCE, self.posters.get_or_insert_async(&below, make));
+        match outcome.await.map_err(|_| NoCover::Slow)?? {
+            Poster::Kept => Ok(picture),
+            Poster::FailedAt(_) => Err(NoCover::Refused("this video has no poster".to_owned())),
+        }
     }
 }
 

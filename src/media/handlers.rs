@@ -175,10 +175,11 @@ pub(super) struct CoverReply {
 pub async fn cover(
     State(app): State<Shared>,
     CurrentUser(me): CurrentUser,
+    ClientAddress(ip): ClientAddress,
     Payload(draft): Payload<CoverDraft>,
 ) -> Result<Response> {
     let CoverDraft { video_url, shot, time, width, format } = draft;
-    let cover = service::cover(&app, me.user.id, &video_url, &shot, &format).await?;
+    let cover = service::cover(&app, me.user.id, ip, &video_url, &shot, &format).await?;
     let base64 = format!("data:image/{format};base64,{}", STANDARD.encode(&cover.picture));
     Ok(ok(CoverReply { base64, url: cover.url, format, time, width }))
 }
@@ -207,7 +208,7 @@ pub async fn qr_code(
     let mut response = if Wish::new(&headers).has(&etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let mut response = Response::new(service::code_picture(&app, text).await?.into());
+        let mut response = Response::new(service::code_picture(&app, me.user.id, text).await?.into());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("image/png"));
         response
     };

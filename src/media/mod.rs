@@ -41,9 +41,14 @@ pub struct State {
     covers_by_user: Shares<UserId>,
     /// Of these one for each person that waits for ffmpeg: a video on which it hangs must not come nine times before others' first.
     cover_turns: Shares<UserId>,
+    /// The same by network.
+    cover_turns_by_network: Shares<IpAddr>,
     covers: covers::Covers,
     /// Turns to read from a file that is asked for.
     reads: Arc<Semaphore>,
+    /// Turns to draw a QR code, and those of each person.
+    draws: Arc<Semaphore>,
+    draws_by_user: Shares<UserId>,
     qr_codes: Cache<String, Bytes, qrcode::BySize>,
 }
 
@@ -57,8 +62,11 @@ impl State {
             uploads_by_network: Shares::default(),
             covers_by_user: Shares::default(),
             cover_turns: Shares::default(),
+            cover_turns_by_network: Shares::default(),
             covers: covers::Covers::new(config)?,
             reads: Arc::new(Semaphore::new(public::READS_MAX)),
+            draws: Arc::new(Semaphore::new(service::DRAWS_MAX)),
+            draws_by_user: Shares::default(),
             qr_codes: qrcode::cache(),
         })
     }

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,9 +23,11 @@ use tracing::{info, warn};
 use super::ffmpeg::NoCover;
 use super::kinds::{self, Kind};
 use super::places::Place;
+use crate::accounts::auth::ClientAddress;
 use crate::app::{App, Shared};
 use crate::error::{AppError, Result};
 use crate::http::conditional::{Answer, Wish};
+use crate::http::network::turn_of;
 
 /// Up to here a file is read at once; larger ones are streamed.
 const WHOLE_BYTES_MAX: u64 = 64 * 1024;
@@ -58,12 +61,16 @@ enum Content {
 }
 
 /// `GET /public/{*path}`
-pub async fn serve(State(app): State<Shared>, request: Request) -> Result<Response<Body>> {
+pub async fn serve(
+    State(app): State<Shared>,
+    ClientAddress(ip): ClientAddress,
+    request: Request,
+) -> Result<Response<Body>> {
     let uri = request.uri();
     let place = uri.path().strip_prefix("/public/").and_then(Place::parse).ok_or(AppError::NotFound)?;
     let wish = Wish::new(request.headers());
     if place.upload && uri.query().is_some_and(|query| query.contains(SNAPSHOT)) && is_video(&place) {
-        let picture = poster(&app, &place).await?;
+        let picture = poster(&app, &place, ip).await?;
         return reply(&app, picture, wish, label("png", true)).await;
     }
     let path = app.config.public_dir.join(&place.relative);
@@ -81,8 +88,10 @@ fn is_video(place: &Place) -> bool {
     kinds::by_extension(place.extension()).is_some_and(|known| known.kind == Kind::Video)
 }
 
-async fn poster(app: &App, place: &Place) -> Result<PathBuf> {
-    app.media.covers.poster(&app.blobs.disk, place).await.map_err(|cause| match cause {
+async fn poster(app: &App, place: &Place, ip: IpAddr) -> Result<PathBuf> {
+    // One at a time for each network: no token is needed, and ffmpeg is what all wait for.
+    let turn = turn_of(&app.media.cover_turns_by_network, ip, 1);
+    app.media.covers.poster(&app.blobs.disk, place, turn).await.map_err(|cause| match cause {
         NoCover::Slow => AppError::busy(),
         NoCover::Io(cause) if cause.kind() == io::ErrorKind::NotFound => AppError::NotFound,
         NoCover::Io(cause) => {
@@ -159,6 +168,8 @@ async fn reply(app: &App, path: PathBuf, wish: Wish, mut label: Label) -> Result
             let range = format!("bytes */{len}");
             headers.insert(header::CONTENT_RANGE, HeaderValue::try_from(range).map_err(AppError::internal)?);
             headers.remove(header::CONTENT_TYPE);
+            // A cache would give the refusal to whoever asks for the file.
+            headers.insert(header::CACHE_CONTROL, ASK_AGAIN);
             *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
             return Ok(response);
         }

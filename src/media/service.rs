@@ -20,7 +20,7 @@ use crate::blobs::{Failure, Kept, Label, Spooled};
 use crate::clock;
 use crate::error::{AppError, Result};
 use crate::groups;
-use crate::http::network::network_of;
+use crate::http::network::turn_of;
 use crate::ids::{GroupId, UserId};
 use crate::limits::Share;
 
@@ -31,6 +31,10 @@ const UPLOADS_BY_USER_MAX: usize = 16;
 const UPLOADS_SHARE: usize = 4;
 /// Covers that one person may wait for: one for each file that the client sends together.
 const COVERS_BY_USER_MAX: usize = 9;
+/// QR codes drawn at once: each takes a core, and a picture of a megabyte, for some milliseconds.
+pub(super) const DRAWS_MAX: usize = 2;
+/// Of one person: codes that are drawn or wait for it in the one queue of all.
+const DRAWS_BY_USER_MAX: usize = 4;
 /// How long an upload waits for a place.
 const PLACE_PATIENCE: Duration = Duration::from_secs(30);
 /// Characters of a folder's name.
@@ -64,11 +68,8 @@ pub async fn upload_place(app: &App, user: UserId, ip: IpAddr) -> Result<UploadP
 }
 
 async fn network_place(app: &App, ip: IpAddr) -> Option<Share<IpAddr>> {
-    if ip.to_canonical().is_loopback() {
-        return None;
-    }
     let max = (app.media.uploads_max / UPLOADS_SHARE).max(UPLOADS_BY_USER_MAX);
-    Some(app.media.uploads_by_network.turn(network_of(ip), max).await)
+    turn_of(&app.media.uploads_by_network, ip, max).await
 }
 
 /// The folder that a client names for its uploads; each `_` begins a folder inside (contract: messaging 4.30a).
@@ -161,9 +162,11 @@ pub struct Cover {
 }
 
 /// Makes a picture of a video that this server has, or that is on a host it may ask (decision 23).
-pub async fn cover(app: &App, me: UserId, video_url: &str, shot: &Shot, extension: &str) -> Result<Cover> {
+pub async fn cover(app: &App, me: UserId, ip: IpAddr, video_url: &str, shot: &Shot, extension: &str) -> Result<Cover> {
     let _share = app.media.covers_by_user.take(me, 1, COVERS_BY_USER_MAX).ok_or(TOO_MANY_COVERS)?;
     let _turn = app.media.cover_turns.turn(me, 1).await;
+    // A network has as many people as it likes.
+    let _turn_of_network = turn_of(&app.media.cover_turns_by_network, ip, 1).await;
     let picture = picture_of(app, video_url, shot).await.map_err(|cause| {
         app.metrics.uploads.covers_failed.inc();
         match &cause {
@@ -273,11 +276,17 @@ async fn person_text(app: &App, code: &Code) -> Result<String> {
 }
 
 /// The picture of a text, drawn once.
-pub async fn code_picture(app: &App, text: String) -> Result<Bytes> {
+pub async fn code_picture(app: &App, me: UserId, text: String) -> Result<Bytes> {
     if let Some(picture) = app.media.qr_codes.get(&text) {
         return Ok(picture);
     }
-    let drawn = tokio::task::spawn_blocking(move || qrcode::draw(&text).map(|picture| (text, picture)));
+    let share = app.media.draws_by_user.turn(me, DRAWS_BY_USER_MAX).await;
+    let slot = app.media.draws.clone().acquire_owned().await.map_err(AppError::internal)?;
+    let drawn = tokio::task::spawn_blocking(move || {
+        // The work goes on if nobody waits for it any more, and so does its turn.
+        let _held = (share, slot);
+        qrcode::draw(&text).map(|picture| (text, picture))
+    });
     let (text, picture) = drawn.await.map_err(AppError::internal)??;
     app.media.qr_codes.insert(text, picture.clone());
     Ok(picture)

@@ -466,6 +466,38 @@ async fn so_many_run_at_once_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_network_that_keeps_ffmpeg_busy_keeps_itself_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = impostor(folder.path(), "case \"$*\" in *7.777*) exec sleep 600;; esac; echo picture");
+    let server = TestServer::with(|config: &mut Config| {
+        config.covers.ffmpeg_path = path.display().to_string();
+        config.covers.timeout_s = 1;
+        config.covers.parallel_max = 1;
+        config.http.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await;
+    let alice = server.user("alice").await;
+    let video = uploaded(&alice, "a.mp4", b"x").await;
+    let crowd = futures_util::future::join_all((0..6).map(|_| server.user("crowd"))).await;
+    let cover = |person: &Person, address: &str, time: i64| {
+        let call = person.call(reqwest::Method::POST, "getVideoScreenshot").header("x-forwarded-for", address);
+        call.json(&json!({ "videoUrl": video, "time": time })).send()
+    };
+    let hanging = futures_util::future::join_all(crowd.iter().map(|person| cover(person, "203.0.113.7", 7777)));
+    let mine = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let began = Instant::now();
+        cover(&alice, "203.0.113.8", 20).await.ok();
+        began.elapsed()
+    };
+    let (hung, took) = tokio::join!(hanging, mine);
+    assert!(took < Duration::from_secs(4), "one or two of the six may be before it, not all: {took:?}");
+    for reply in hung {
+        reply.refused(400, FAILED);
+    }
+}
+
+#[tokio::test]
 async fn without_ffmpeg_it_fails_politely() {
     let server = TestServer::with(|config| config.covers.ffmpeg_path = "/nowhere/ffmpeg".to_owned()).await;
     assert!(server.app.media.ffmpeg().is_none());

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -14,8 +14,8 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::DateTime;
+use futures_util::StreamExt;
 use hmac::{Hmac, KeyInit, Mac};
-use http_body_util::BodyExt;
 use qingniao::config::Config;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
@@ -42,6 +42,8 @@ enum Mood {
     Silent,
     /// Breaks the connection in the middle of the body.
     Rude,
+    /// Takes the body slowly, and without a pause of any length.
+    Slow,
 }
 
 struct Bucket {
@@ -55,6 +57,8 @@ impl Bucket {
         let bucket = Arc::new(Self { mood, objects: Mutex::default(), refusals: Mutex::default() });
         let router = Router::new().fallback(take).with_state(bucket.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Few bytes are on their way: what has left the server is taken soon.
+        socket2::SockRef::from(&listener).set_recv_buffer_size(64 * 1024).unwrap();
         let address = listener.local_addr().unwrap();
         #[expect(clippy::disallowed_methods, reason = "a test's own server is no task of ours")]
         tokio::spawn(axum::serve(listener, router).into_future());
@@ -73,7 +77,7 @@ async fn take(State(bucket): State<Arc<Bucket>>, request: Request) -> Response {
     match bucket.mood {
         Mood::Silent => std::future::pending().await,
         Mood::Rude => panic!("the connection breaks"),
-        Mood::Kind => {}
+        Mood::Kind | Mood::Slow => {}
     }
     if request.method() == "GET" {
         let objects = bucket.objects.lock().unwrap();
@@ -88,7 +92,15 @@ async fn take(State(bucket): State<Arc<Bucket>>, request: Request) -> Response {
         let words = format!("<Error><Code>{code}</Code><Message>no</Message><RequestId>1</RequestId></Error>");
         return (StatusCode::FORBIDDEN, words).into_response();
     }
-    let content = body.collect().await.unwrap().to_bytes();
+    let mut content = Vec::new();
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        content.extend_from_slice(&chunk.unwrap());
+        if bucket.mood == Mood::Slow {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    let content = Bytes::from(content);
     let length = parts.headers["content-length"].to_str().unwrap().parse::<usize>().unwrap();
     assert_eq!(length, content.len());
     bucket.objects.lock().unwrap().insert(parts.uri.path().to_owned(), Object { content, headers: parts.headers });
@@ -281,6 +293,17 @@ async fn an_oss_that_never_answers_is_not_waited_for() {
     let upload = tokio::time::timeout(PATIENCE, alice.upload_aliyun("a.mp4", &film));
     upload.await.expect("no hang").refused(400, "上传失败: 存储服务响应超时");
     assert_eq!(server.files().len(), 0);
+}
+
+#[tokio::test]
+async fn an_oss_that_takes_its_time_is_waited_for_as_long_as_bytes_go() {
+    let (address, bucket) = Bucket::open(Mood::Slow).await;
+    let server = TestServer::with(to(address)).await;
+    let (alice, began) = (server.user("alice").await, Instant::now());
+    let film = vec![1; 40_000_000];
+    alice.upload_aliyun("a.mp4", &film).await.ok();
+    assert!(began.elapsed() > Duration::from_secs(2), "longer than an answer may take");
+    assert_eq!(bucket.only().1.content.len(), film.len());
 }
 
 #[cfg(feature = "oss-v1")]
