@@ -127,10 +127,13 @@ impl Connection<'_> {
         }
     }
 
-    /// Writes what is queued, and a ping after it.
+    /// Writes what is queued, and a ping after it, unless it must wait.
     async fn write(&mut self) -> Going {
-        let Burst { frames, messages, bytes, beat, ending } = self.session.take(BURST_BYTES);
         let now = Instant::now();
+        if self.pings.hold(now) {
+            return Ok(());
+        }
+        let Burst { frames, messages, bytes, beat, ending } = self.session.take(BURST_BYTES);
         self.pings.wrote(messages, bytes, now);
         if beat {
             self.pings.beat(now);
@@ -210,7 +213,11 @@ impl Connection<'_> {
     }
 
     fn on_pong(&mut self, payload: &[u8]) {
+        let waits = self.pings.is_held();
         let received = self.pings.pong(payload);
+        if waits && !self.pings.is_held() {
+            self.session.wake();
+        }
         if self.pings.answers_pings() && self.session.mark_answers_pings() {
             self.set_patience();
             self.app.messages.note_answers_pings(self.session);

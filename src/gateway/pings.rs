@@ -26,6 +26,9 @@ const MUTE_AT_GOODBYE: Duration = Duration::from_secs(1);
 pub const DOUBT: Duration = Duration::from_secs(3);
 /// Bytes written beyond the latest confirmation; past it the socket waits for its pong.
 const WINDOW_BYTES: u64 = 128 * 1024;
+/// A ping of a peer that answers may be unanswered for this long before nothing more is written: a phone whose kernel takes bytes
+/// while its app is suspended shows twice what it had not confirmed when its socket ended.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// The slowest reader that is waited for, beside the time that a silent one gets.
 const BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
 
@@ -70,6 +73,8 @@ pub struct Pings {
     wanted: bool,
     /// A pong is expected by then.
     deadline: Option<Instant>,
+    /// Something waits to be written until the outstanding ping is answered.
+    held: bool,
     /// A first ping without an answer for this long makes the peer mute.
     mute_after: Duration,
     /// How long a peer that answers may take to do so.
@@ -89,6 +94,7 @@ impl Pings {
             spent: None,
             wanted: true,
             deadline: None,
+            held: false,
             mute_after: MUTE_AFTER,
             pong_timeout,
         }
@@ -124,7 +130,23 @@ impl Pings {
 
     /// Whether more may be written before a pong comes.
     pub const fn window_open(&self) -> bool {
-        matches!(self.peer, Peer::Mute) || self.unconfirmed_bytes() < WINDOW_BYTES
+        !self.held && (matches!(self.peer, Peer::Mute) || self.unconfirmed_bytes() < WINDOW_BYTES)
+    }
+
+    /// Whether what is to be written now must wait, because a peer that answers has been silent for [`SILENCE_MAX`]. The window is
+    /// closed then until it answers. Heartbeats wait, too, so the end is as far away as theirs may be.
+    pub fn hold(&mut self, now: Instant) -> bool {
+        let is_silent = |ping: Outstanding| now >= ping.sent + SILENCE_MAX;
+        if self.peer == Peer::Answers && self.outstanding.is_some_and(is_silent) {
+            self.held = true;
+            self.expect_by(now + 2 * self.pong_timeout);
+        }
+        self.held
+    }
+
+    /// Whether something waits for an answer.
+    pub const fn is_held(&self) -> bool {
+        self.held
     }
 
     /// The number of the ping that is to be written now, if one is.
@@ -178,6 +200,7 @@ impl Pings {
         if let Some(answered) = self.outstanding.filter(|ping| number >= ping.number) {
             self.outstanding = None;
             self.deadline = None;
+            self.held = false;
             self.confirmed_bytes = self.confirmed_bytes.max(answered.bytes);
         }
         let news = number > self.confirmed;
@@ -351,6 +374,32 @@ mod tests {
     fn an_idle_socket_has_no_timer() {
         let (pings, now) = answering();
         assert_eq!(pings.due(now), None);
+    }
+
+    #[test]
+    fn nothing_more_is_written_to_a_peer_that_has_fallen_silent() {
+        let (mut pings, start) = answering();
+        pings.wrote(1, 100, start);
+        let ping = pings.next_ping(start).unwrap();
+        assert!(!pings.hold(start + SILENCE_MAX - MS) && pings.window_open());
+        assert_eq!(pings.due(start + SILENCE_MAX), None, "there is no timer as long as nothing waits");
+        let silent = start + SILENCE_MAX;
+        assert!(pings.hold(silent) && pings.is_held() && !pings.window_open());
+        assert_eq!(pings.due(silent), Some(silent + 2 * TIMEOUT));
+        assert!(fire(&mut pings, silent + 2 * TIMEOUT).is_err());
+        assert_eq!(pings.pong(&ping.to_be_bytes()), Some(1));
+        assert!(!pings.is_held() && pings.window_open());
+        assert_eq!(pings.due(silent), None);
+    }
+
+    #[test]
+    fn whoever_never_answers_is_not_waited_for() {
+        let (mut pings, start) = opened();
+        pings.wrote(1, 100, start);
+        assert!(!pings.hold(start + MUTE_AFTER - MS));
+        assert!(fire(&mut pings, start + MUTE_AFTER).is_ok());
+        pings.next_ping(start + MUTE_AFTER).unwrap();
+        assert!(!pings.hold(start + 2 * MUTE_AFTER - MS));
     }
 
     #[test]

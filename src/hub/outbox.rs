@@ -21,6 +21,8 @@ const QUEUE_REST: usize = 8;
 pub struct Ticket {
     /// Whether the token has role `user`: such a socket is preferred to guests' (decision 28).
     pub registered: bool,
+    /// Whether the token is a former guest's: such a socket gets no pushes.
+    pub former: bool,
     /// The token's `jti`.
     pub token_id: Box<str>,
     /// Whether its bearer's client has ever answered a ping.
@@ -88,7 +90,7 @@ impl Session {
         // The greeting waits already: without this it would come with the first push or heartbeat.
         let wake = Notify::new();
         wake.notify_one();
-        let answers_pings = AtomicBool::new(ticket.answers_pings);
+        let (answers_pings, pushes_ended) = (AtomicBool::new(ticket.answers_pings), AtomicBool::new(ticket.former));
         Self {
             id,
             user,
@@ -98,7 +100,7 @@ impl Session {
             room: Notify::new(),
             doubt: Notify::new(),
             asked: AtomicBool::new(false),
-            pushes_ended: AtomicBool::new(false),
+            pushes_ended,
             answers_pings,
         }
     }
@@ -152,6 +154,11 @@ impl Session {
     /// Ends the connection once what is queued has been written.
     pub fn end(&self, ending: Ending) {
         self.lock().ending.get_or_insert(ending);
+        self.wake.notify_one();
+    }
+
+    /// Has the connection task look for what there is to take.
+    pub fn wake(&self) {
         self.wake.notify_one();
     }
 
@@ -245,7 +252,13 @@ mod tests {
 
     /// The greeting has 7 bytes and a header of 2.
     fn session() -> Session {
-        let ticket = Ticket { registered: true, token_id: "t".into(), answers_pings: false, opened_at: Instant::now() };
+        let ticket = Ticket {
+            registered: true,
+            former: false,
+            token_id: "t".into(),
+            answers_pings: false,
+            opened_at: Instant::now(),
+        };
         Session::new(1, UserId(7), ticket, vec![Frame::text(&[b"welcome"])])
     }
 

@@ -43,6 +43,32 @@ async fn rest(socket: &mut RawSocket) -> Vec<String> {
     texts
 }
 
+/// As a phone whose app is suspended: its kernel takes what comes, and the app shows it when it goes on, also what its next socket
+/// brings again.
+#[tokio::test]
+async fn who_has_stopped_answering_is_written_no_more_until_it_answers() {
+    let server = TestServer::start().await;
+    let (alice, bob) = server.friends("alice", "bob").await;
+    let mut socket = bob.raw_socket().await;
+    ask(&bob).await;
+    alice.say(&bob, "one").await.ok();
+    assert_eq!(rest(&mut socket).await, ["one"]);
+    socket.pong().await;
+    assert_eq!(rest(&mut socket).await, [""; 0]);
+    socket.pong().await;
+    alice.say(&bob, "two").await.ok();
+    assert_eq!(rest(&mut socket).await, ["two"]);
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    alice.say(&bob, "three").await.ok();
+    assert_eq!(rest(&mut socket).await, [""; 0]);
+    socket.pong().await;
+    assert_eq!(rest(&mut socket).await, ["three"]);
+    socket.reset();
+    let mut next = bob.asking_socket().await;
+    assert_eq!(next.next_text().await, "three");
+    next.expect_silence().await;
+}
+
 #[tokio::test]
 async fn what_was_sent_to_somebody_away_comes_in_order_after_the_call() {
     let server = TestServer::start().await;
@@ -256,7 +282,7 @@ async fn who_has_answered_before_is_not_taken_for_mute_by_a_new_socket_nor_after
     assert_eq!(rest(&mut stalled).await, ["1", "2", "3"]);
     tokio::time::sleep(MUTE).await;
     say_all(&alice, &bob, 4..6).await;
-    assert_eq!(rest(&mut stalled).await, ["4", "5"]);
+    assert_eq!(rest(&mut stalled).await, [""; 0], "it is waited for");
     stalled.reset();
     expect_all(&mut bob.asking_socket().await, 1..6).await;
     drop(server);
