@@ -28,6 +28,8 @@ const QUEUE_MAX: usize = 4096;
 const BATCH_MAX: usize = 512;
 /// Bytes of bodies in one transaction (one body at least).
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A body that is longer is committed alone: a database may refuse it for its length (`max_allowed_packet`), and with it all others.
+const ALONE_BYTES: usize = 512 * 1024;
 /// How long a sender waits for a place in the queue.
 const QUEUE_WAIT: Duration = Duration::from_secs(5);
 
@@ -104,7 +106,8 @@ pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Job>) {
             return;
         }
         while !jobs.is_empty() {
-            let fit = fitting(jobs.iter().map(|job| &job.message), BATCH_BYTES_MAX);
+            let short = jobs.iter().take_while(|job| job.message.body.len() <= ALONE_BYTES).count().max(1);
+            let fit = fitting(jobs[..short].iter().map(|job| &job.message), BATCH_BYTES_MAX);
             let (replies, batch) = split(jobs.drain(..fit));
             let began = Instant::now();
             let outcome = guarded(Box::pin(commit(&app, batch))).await;
