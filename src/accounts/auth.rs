@@ -2,7 +2,7 @@
 //!
 //! A token may come in the header, the query or (moved to the header by `http::edge`) the body. A handler's extractor is
 //! its policy: [`CurrentUser`] lets guests in, [`RegisteredUser`] does not. The visitor
-//! white-list of the contract is nothing but the choice between the two.
+//! white-list of the contract is nothing but the choice between the two. [`AnyBearer`] is for the one call that a socket makes.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,11 @@ use crate::error::{AppError, Result};
 use crate::http::edge::query_token;
 use crate::http::serve::{Origin, client_address};
 
-/// Anyone with a live token, guests included.
+/// Anyone with a live token, even a former guest's.
+#[derive(Clone, Debug)]
+pub struct AnyBearer(pub Bearer);
+
+/// Anyone whose token may act, guests included.
 #[derive(Clone, Debug)]
 pub struct CurrentUser(pub Bearer);
 
@@ -33,7 +37,7 @@ pub(super) const BAD_TOKEN: AppError = AppError::refused("Token 令牌不合法�
 pub(super) const DISABLED: AppError = AppError::refused("当前用户不存在或者已被禁用");
 pub(super) const VISITOR: AppError = AppError::refused("您没有权限访问，请先注册或登录");
 
-impl FromRequestParts<Shared> for CurrentUser {
+impl FromRequestParts<Shared> for AnyBearer {
     type Rejection = AppError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self> {
@@ -50,6 +54,15 @@ impl FromRequestParts<Shared> for CurrentUser {
             Rejection::Token => BAD_TOKEN,
             Rejection::Missing | Rejection::Disabled => DISABLED,
         })
+    }
+}
+
+impl FromRequestParts<Shared> for CurrentUser {
+    type Rejection = AppError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self> {
+        let AnyBearer(bearer) = AnyBearer::from_request_parts(parts, app).await?;
+        if bearer.former { Err(VISITOR) } else { Ok(Self(bearer)) }
     }
 }
 

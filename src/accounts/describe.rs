@@ -1,6 +1,6 @@
 //! What the routes of accounts are, and what the door of `/api/chat` refuses.
 
-use super::auth::{BAD_TOKEN, ClientAddress, CurrentUser, DISABLED, NO_TOKEN, RegisteredUser, VISITOR};
+use super::auth::{AnyBearer, BAD_TOKEN, ClientAddress, CurrentUser, DISABLED, NO_TOKEN, RegisteredUser, VISITOR};
 use super::handlers::{self, UserInfo};
 use super::model::Account;
 use crate::http::describe::{Argument, Caller, Route};
@@ -42,7 +42,7 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-impl Argument for CurrentUser {
+impl Argument for AnyBearer {
     fn tell(route: &mut Route) {
         route.caller = Caller::Bearer;
         for refusal in [NO_TOKEN, BAD_TOKEN, DISABLED] {
@@ -51,11 +51,17 @@ impl Argument for CurrentUser {
     }
 }
 
+impl Argument for CurrentUser {
+    fn tell(route: &mut Route) {
+        AnyBearer::tell(route);
+        route.fail(400, VISITOR.to_string());
+    }
+}
+
 impl Argument for RegisteredUser {
     fn tell(route: &mut Route) {
         CurrentUser::tell(route);
         route.caller = Caller::User;
-        route.fail(400, VISITOR.to_string());
     }
 }
 

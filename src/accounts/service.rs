@@ -20,7 +20,7 @@ use crate::config;
 use crate::db::sql::ROWS_MAX;
 use crate::db::{Conn, is_unique_violation};
 use crate::error::{AppError, Result};
-use crate::http::network::{Newcomers, network_of};
+use crate::http::network::{Newcomers, network_of, turn_of};
 use crate::ids::{self, UserId};
 use crate::limits::{Shares, SlidingLimit};
 use crate::metrics::Fill;
@@ -30,7 +30,9 @@ const AVATAR_CHANGE_MS: i64 = MINUTE_MS;
 /// Most such announcements that wait.
 const AVATAR_CHANGES_MAX: usize = 10_000;
 
-/// Guesses of one name from one network that may wait for their hash: who knows a password must not keep all others waiting with it.
+/// Passwords of one network that are hashed or wait for it in the one queue of all; others of that network wait before it.
+const HASHES_BY_NETWORK_MAX: usize = 8;
+/// The same of one name from one network, where networks have no bound: who knows a password must not keep all others waiting with it.
 const GUESSES_MAX: usize = 8;
 
 const USERNAME_TAKEN: AppError = AppError::refused("该账号已存在，请换一个账号注册");
@@ -49,6 +51,7 @@ pub struct State {
     failures_by_address: SlidingLimit<IpAddr>,
     /// Guesses that wait for their hash.
     guesses: Shares<(String, IpAddr)>,
+    hash_turns: Shares<IpAddr>,
     registrations: Newcomers,
 }
 
@@ -62,6 +65,7 @@ impl State {
             failures: SlidingLimit::new(limits.login_failures_per_hour, HOUR_MS),
             failures_by_address: SlidingLimit::new(limits.login_failures_per_address, HOUR_MS),
             guesses: Shares::default(),
+            hash_turns: Shares::default(),
             registrations: Newcomers::new(limits.registrations_per_address, HOUR_MS),
         }
     }
@@ -88,7 +92,8 @@ async fn counted(app: &App, ip: IpAddr, made: impl Future<Output = Result<Accoun
 }
 
 /// The hash of a new account's password, unless its name is taken: a refusal must not cost a hash.
-async fn hash_for(app: &App, username: &str, password: &str) -> Result<String> {
+async fn hash_for(app: &App, username: &str, password: &str, ip: IpAddr) -> Result<String> {
+    let _turn = turn_of(&app.accounts.hash_turns, ip, HASHES_BY_NETWORK_MAX).await;
     let key = store::username_key(username);
     if store::find_account_by_username(&mut app.db.read().await?.conn(), &key).await?.is_some() {
         return Err(USERNAME_TAKEN);
@@ -97,7 +102,7 @@ async fn hash_for(app: &App, username: &str, password: &str) -> Result<String> {
 }
 
 async fn make_account(app: &Shared, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
-    let password_hash = hash_for(app, username, password).await?;
+    let password_hash = hash_for(app, username, password, ip).await?;
     let id = insert_user(app, username, &password_hash).await?;
     open_session(app, id, Role::User, &password_hash, ip).await
 }
@@ -136,7 +141,7 @@ pub async fn upgrade_guest(app: &Shared, guest: UserId, username: &str, password
 }
 
 async fn make_user_of(app: &Shared, guest: UserId, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
-    let password_hash = hash_for(app, username, password).await?;
+    let password_hash = hash_for(app, username, password, ip).await?;
     let (own, name, hash) = (app.clone(), username.to_owned(), password_hash.clone());
     let upgraded = app
         .detached(async move {
@@ -189,8 +194,8 @@ impl Guess {
 
     /// Compares it with the stored hash. A wrong one counts even if its client does not wait for the answer.
     async fn verify(&self, password: &str, stored: &str) -> Result<Verdict> {
-        let share = self.app.accounts.guesses.take(self.key.clone(), 1, GUESSES_MAX);
-        let _share = share.ok_or_else(AppError::busy)?;
+        let _share = self.app.accounts.guesses.turn(self.key.clone(), GUESSES_MAX).await;
+        let _turn = turn_of(&self.app.accounts.hash_turns, self.key.1, HASHES_BY_NETWORK_MAX).await;
         let wrong = self.clone();
         self.app.passwords.verify(password, stored, || self.admit(), move || wrong.was_wrong()).await
     }

@@ -15,6 +15,7 @@ use crate::clock::{DAY_MS, is_trusted};
 use crate::db::sql::ROWS_MAX;
 use crate::db::{Conn, in_time};
 use crate::error::{AppError, Result};
+use crate::hub::Ticket;
 use crate::ids::{self, UserId};
 use crate::metrics::Fill;
 
@@ -58,10 +59,14 @@ struct KnownUser {
     loaded_at: i64,
 }
 
+/// What stands for a role in the row of a guest's token whose account has since logged in elsewhere.
+const FORMER_GUEST: &str = "former_guest";
+
 /// A live token.
 #[derive(Debug)]
 struct Live {
     role: Role,
+    former: bool,
     token_id: Box<str>,
     expires_at: i64,
     answers_pings: AtomicBool,
@@ -70,9 +75,11 @@ struct Live {
 impl Live {
     /// `None` for a role that this server does not issue.
     fn of(row: SessionRow) -> Option<Self> {
-        let role = [Role::User, Role::Visitor].into_iter().find(|role| role.as_str() == row.role)?;
+        let former = row.role == FORMER_GUEST;
+        let role = [Role::User, Role::Visitor].into_iter().find(|role| role.as_str() == row.role);
+        let role = role.or(former.then_some(Role::Visitor))?;
         let answers_pings = AtomicBool::new(row.answers_pings != 0);
-        Some(Self { role, token_id: row.token_id.into(), expires_at: row.expires_at, answers_pings })
+        Some(Self { role, former, token_id: row.token_id.into(), expires_at: row.expires_at, answers_pings })
     }
 
     fn is(&self, claims: &Claims, now_ms: i64) -> bool {
@@ -98,6 +105,9 @@ pub struct Bearer {
     pub user: Arc<User>,
     /// How the token lets them act.
     pub role: Role,
+    /// Whether it is a guest's token whose account has since logged in elsewhere. It keeps its sockets, so that their client does
+    /// not wipe the login that has replaced it (contract: client §5.4), and opens nothing else.
+    pub former: bool,
     /// The token's `jti`.
     pub token_id: String,
     /// Whether the client that bears it has ever answered a ping.
@@ -117,7 +127,8 @@ pub enum Rejection {
 
 /// Issues a token of `role` and makes it the only live one of its role (decision 11), for whoever has proved the password
 /// behind `password_hash`: if that was changed meanwhile, it proves nothing. When a user token is replaced, the sockets that
-/// carry the old one are closed.
+/// carry the old one are closed, and a token from the account's time as a guest is a former guest's from then on: else the page in
+/// which it was registered, or a phone that shares its device id, would take what the new login is due.
 pub async fn open_session(app: &Shared, user: UserId, role: Role, password_hash: &str, ip: IpAddr) -> Result<Account> {
     let proved = password_hash.to_owned();
     let session = start_session(app, user, role, ip, move |row, _| Ok((row.password_hash == proved).then_some(false)));
@@ -169,7 +180,7 @@ async fn start_session(
         store::update_last_login(&mut tx.conn(), user, &ip.to_string(), now_ms).await?;
         let row = store::find_account(&mut tx.conn(), user).await?.filter(|row| row.status == 1).ok_or(NO_ACCOUNT)?;
         let sessions = store::list_sessions(&mut tx.conn(), user).await?;
-        let before = sessions.into_iter().find(|session| session.role == role.as_str());
+        let before = sessions.iter().find(|session| session.role == role.as_str()).cloned();
         let live = before.as_ref().is_some_and(|session| session.expires_at > now_ms);
         let Some(kept) = keep(&row, live)? else { return Ok(None) };
         let (session, replaced) = match before {
@@ -179,10 +190,15 @@ async fn start_session(
         if !kept {
             store::upsert_session(&mut tx.conn(), user, &session).await?;
         }
+        let from_elsewhere = role == Role::User && replaced.is_some();
+        if from_elsewhere && sessions.iter().any(|session| session.role == Role::Visitor.as_str()) {
+            store::update_session_role(&mut tx.conn(), user, Role::Visitor.as_str(), FORMER_GUEST).await?;
+        }
         tx.commit().await?;
         drop(memory);
         if let (Role::User, Some(replaced)) = (role, replaced) {
-            own.hub.end_pushes(user, Some(CLOSE_SUPERSEDED), &|ticket| *ticket.token_id != *replaced.token_id);
+            let keeps = |ticket: &Ticket| ticket.registered && *ticket.token_id != *replaced.token_id;
+            own.hub.end_pushes(user, Some(CLOSE_SUPERSEDED), &keeps);
         }
         account(&own, row, role, &session).map(Some)
     })
@@ -266,8 +282,8 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Result<Bearer, Rejec
     if known.user.status == 0 {
         return Ok(Err(Rejection::Disabled));
     }
-    let answers_pings = live.answers_pings.load(Ordering::Relaxed);
-    Ok(Ok(Bearer { user: known.user.clone(), role: claims.role, token_id: claims.jti, answers_pings }))
+    let (former, answers_pings) = (live.former, live.answers_pings.load(Ordering::Relaxed));
+    Ok(Ok(Bearer { user: known.user.clone(), role: claims.role, former, token_id: claims.jti, answers_pings }))
 }
 
 /// Stores that whoever bears these tokens, up to [`ROWS_MAX`] of them, answers pings. After the commit call

@@ -298,6 +298,12 @@ pub async fn upsert_session(conn: &mut Conn<'_>, user: UserId, session: &Session
     Ok(())
 }
 
+/// Has the token of one role have another, which none of `user`'s has.
+pub async fn update_session_role(conn: &mut Conn<'_>, user: UserId, from: &str, to: &str) -> Result<()> {
+    execute!(conn, "UPDATE sessions SET role = ? WHERE user_id = ? AND role = ?", to, user, from)?;
+    Ok(())
+}
+
 /// Ends every token of `user` except `keep`.
 pub async fn delete_sessions_except(conn: &mut Conn<'_>, user: UserId, keep: &str) -> Result<()> {
     execute!(conn, "DELETE FROM sessions WHERE user_id = ? AND token_id <> ?", user, keep)?;

@@ -166,6 +166,7 @@ async fn open_with<'a>(
     let greeting = cards::greeting(app, &bearer).await?;
     let ticket = Ticket {
         registered: bearer.role == Role::User,
+        former: bearer.former,
         token_id: bearer.token_id.into(),
         answers_pings: bearer.answers_pings,
         opened_at,
@@ -173,7 +174,12 @@ async fn open_with<'a>(
     let session = app.hub.register(bearer.user.id, ticket, greeting);
     let registration = Registration { app, session };
     // Whoever ends a token looks for its sockets after that; one that registers meanwhile must look for itself.
-    Ok(check(app, token).await?.map(|_| registration))
+    Ok(check(app, token).await?.map(|bearer| {
+        if bearer.former {
+            app.hub.end_pushes(bearer.user.id, None, &|ticket| *ticket.token_id != *bearer.token_id);
+        }
+        registration
+    }))
 }
 
 async fn check(app: &App, token: &str) -> Result<Result<Bearer, &'static str>> {

@@ -309,8 +309,13 @@ mod tests {
     const ROOM: usize = 64;
 
     fn session(id: u64, registered: bool) -> Arc<Session> {
-        let ticket =
-            Ticket { registered, token_id: id.to_string().into(), answers_pings: false, opened_at: Instant::now() };
+        let ticket = Ticket {
+            registered,
+            former: false,
+            token_id: id.to_string().into(),
+            answers_pings: false,
+            opened_at: Instant::now(),
+        };
         Arc::new(Session::new(id, UserId(7), ticket, Vec::new()))
     }
 

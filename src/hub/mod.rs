@@ -330,7 +330,8 @@ mod tests {
         let hub = Hub::new(1000, Overflows::new(&Registry::new()));
         for (user, ago, asked) in [(1, ASKED_TTL, true), (2, ASKED_TTL / 2, false)] {
             let opened_at = Instant::now().checked_sub(ago).expect("the machine has run for that long");
-            let ticket = Ticket { registered: true, token_id: "1".into(), answers_pings: false, opened_at };
+            let ticket =
+                Ticket { registered: true, former: false, token_id: "1".into(), answers_pings: false, opened_at };
             let session = hub.register(UserId(user), ticket, Vec::new());
             assert_eq!(session.has_asked(), asked);
         }

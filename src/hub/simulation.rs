@@ -274,6 +274,7 @@ impl World {
         // The token's id is the socket's number, so that each can be muted alone.
         let ticket = Ticket {
             registered,
+            former: false,
             token_id: self.sockets.len().to_string().into(),
             answers_pings: false,
             opened_at: Instant::now(),

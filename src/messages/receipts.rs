@@ -235,6 +235,7 @@ mod tests {
             let receipts = Receipts::default();
             let ticket = |id: &str| Ticket {
                 registered: true,
+                former: false,
                 token_id: id.into(),
                 answers_pings: false,
                 opened_at: std::time::Instant::now(),

@@ -90,11 +90,34 @@ async fn a_login_elsewhere_closes_the_user_s_sockets_with_4001_and_no_others() {
         assert_eq!(socket.close_code().await, Some(4001), "the client then shows its own dialog");
     }
     guest_socket.expect_silence().await;
-    alice.say(&bob, "to the guest").await.ok();
-    expect_text(&mut guest_socket, "to the guest").await;
     let mut new = elsewhere.asking_socket().await;
     alice.say(&bob, "to the new one").await.ok();
     expect_text(&mut new, "to the new one").await;
+}
+
+#[tokio::test]
+async fn after_a_login_elsewhere_the_guest_s_token_keeps_its_socket_and_opens_nothing_else() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let (guest, bob) = upgraded(&server).await;
+    bob.take_from_all().await;
+    let mut guest_socket = guest.asking_socket().await;
+    guest.post("userset", json!({ "userset": {} })).await.ok();
+    let elsewhere = bob.login().await;
+    alice.say(&bob, "for bob alone").await.ok();
+    guest_socket.expect_silence().await;
+    guest_socket.send("ping").await;
+    assert_eq!(guest_socket.next_frame().await["type"], "pong");
+    for (path, body) in [("userset", json!({ "userset": {} })), ("goodfriendlist", json!({ "page": 1, "limit": 9 }))] {
+        guest.post(path, body).await.refused(400, "您没有权限访问，请先注册或登录");
+    }
+    let _server = server.restart().await;
+    let mut guest_socket = guest.asking_socket().await;
+    guest_socket.expect_silence().await;
+    let mut socket = elsewhere.asking_socket().await;
+    expect_text(&mut socket, "for bob alone").await;
+    guest.post("chatGetmessageOffLine", json!({})).await.ok();
+    guest_socket.expect_silence().await;
 }
 
 #[tokio::test]

@@ -57,13 +57,14 @@ impl Stage<'_> {
         tx.commit().await.unwrap();
     }
 
-    /// A device comes twice, registers, and is then linked to a registered account as by an import.
+    /// A device comes twice, registers, logs in again elsewhere, and is then linked to a registered account as by an import.
     async fn guests(&self) {
         let device = device_id();
         self.door.guest_on(&device).await;
         self.door.guest_on(&device).await;
         let name = json!({ "username": unique("upgraded"), "password": PASSWORD });
         let account = self.door.signed("/api/visitorregChat", &device, name).await.ok();
+        self.door.person("upgraded", account.clone(), "").login().await;
         self.arrange(format!("UPDATE users SET device_id = '{device}' WHERE id = {}", account["id"])).await;
         self.door.guest_on(&device).await;
     }
