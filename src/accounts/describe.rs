@@ -21,7 +21,6 @@ pub fn routes() -> Vec<Route> {
         Route::get("/api/userinfo/{uuid}", "用户资料 (somebody's public profile)", handlers::userinfo)
             .note("`data` is `null` if there is nobody.")
             .data_or_null::<UserInfo>(),
-        Route::post("/api/chat/logout", "退出登录 (log out)", handlers::logout).is_true(),
         Route::post("/api/chat/userset", "聊天设置 (store my chat settings)", handlers::userset)
             .note("Any text; the client stores JSON text such as `{\"chatset\":{\"visitor\":{\"sendCount\":1}}}`.")
             .says(&["ok"])
@@ -39,6 +38,8 @@ pub fn routes() -> Vec<Route> {
             .note("The token that made the change stays, all others of the account end.")
             .says(&["修改密码成功"])
             .refuses(&["新密码与确认新密码不一致", "原始密码错误，无法修改密码", "用户不存在，无法修改密码", TOO_MANY]),
+        // Last: whoever runs the collection has no token after it.
+        Route::post("/api/chat/logout", "退出登录 (log out)", handlers::logout).is_true(),
     ]
 }
 

@@ -9,6 +9,7 @@ pub fn routes() -> Vec<Route> {
     let keyword = Field {
         name: "keyword".to_owned(),
         label: "问题".to_owned(),
+        about: "",
         kind: Kind::Text { min: 1, max: handlers::ASK_MAX },
         required: false,
     };

@@ -36,14 +36,6 @@ pub fn on_conflict_ignore(engine: Engine, key: &str) -> String {
     }
 }
 
-/// The tail of a SELECT that locks its rows until the end of the transaction; SQLite's writer is alone anyway.
-pub const fn for_update(engine: Engine) -> &'static str {
-    match engine {
-        Engine::MySql => " FOR UPDATE",
-        Engine::Sqlite => "",
-    }
-}
-
 /// What stands after the name of a table that is to be read by one index. MySQL weighs its indexes against a walk through the
 /// whole table, and where many rows of it match, it takes less of the index than it could: it then passes over a whole history
 /// to come to what is new. SQLite, without statistics, takes the index for what it is.

@@ -117,7 +117,7 @@ fn written() -> Vec<Message> {
     vec![
         Message {
             name: "clientFrame",
-            title: "客户端心跳 (a ping is answered if its token holds; a pong is ignored)",
+            title: "客户端心跳 (a ping is answered, unless it has a token that does not hold; a pong is ignored)",
             payload: json!({ "$ref": "#/components/schemas/ClientFrame" }),
             example: json!({ "type": "ping", "token": "eyJhbGciOiJIUzI1NiJ9.e30.c2ln" }),
         },

@@ -26,24 +26,58 @@ use crate::{accounts, answers, friends, gateway, groups, media, messages, reques
 pub struct Section {
     /// Shown.
     pub name: &'static str,
-    /// In the order of the API document.
+    /// In a sentence or two.
+    pub about: &'static str,
+    /// In the order of the API document, but for a logout, which is the last.
     pub routes: Vec<Route>,
 }
 
 /// Every route but those of this module.
 pub fn sections() -> Vec<Section> {
-    let section = |name, routes| Section { name, routes };
+    let section = |name, about, routes| Section { name, about, routes };
     vec![
-        section("账号 accounts", accounts::describe::routes()),
-        section("游客 visitors", visitors::describe::routes()),
-        section("好友申请 friend requests", requests::friends::describe::routes()),
-        section("好友 friends", friends::describe::routes()),
-        section("消息 messages", messages::describe::routes()),
-        section("群 groups", groups::describe::routes()),
-        section("群管理 changes of groups", requests::groups::describe::routes()),
-        section("文件 files", media::describe::routes()),
-        section("问答 prepared answers", answers::describe::routes()),
-        section("推送 push", gateway::describe::routes()),
+        section(
+            "账号 accounts",
+            "Registering, logging in and out, and what an account says of itself.",
+            accounts::describe::routes(),
+        ),
+        section(
+            "游客 visitors",
+            "Guests: a device comes without an account, and registers or logs in later. Each call is signed.",
+            visitors::describe::routes(),
+        ),
+        section(
+            "好友申请 friend requests",
+            "Asking to be friends, the answer, and parting again.",
+            requests::friends::describe::routes(),
+        ),
+        section(
+            "好友 friends",
+            "Searching for people, my friends, and what I have set for each.",
+            friends::describe::routes(),
+        ),
+        section(
+            "消息 messages",
+            "Sending, taking back, and asking for what is pending. What is sent arrives over `/ws`.",
+            messages::describe::routes(),
+        ),
+        section("群 groups", "The groups that I am in, and their members.", groups::describe::routes()),
+        section(
+            "群管理 changes of groups",
+            "Making, naming, joining, leaving and ending groups.",
+            requests::groups::describe::routes(),
+        ),
+        section(
+            "文件 files",
+            "Uploads, pictures of videos, QR codes, and what this server serves as files.",
+            media::describe::routes(),
+        ),
+        section(
+            "问答 prepared answers",
+            "What is answered in my name to questions that I have foreseen. Refusals have the status 200 and a `code`.",
+            answers::describe::routes(),
+        ),
+        section("推送 push", "The socket over which everything is pushed.", gateway::describe::routes()),
     ]
 }
 
@@ -85,7 +119,9 @@ pub async fn file(State(app): State<Shared>, Path(file): Path<String>) -> Result
 /// A file of Swagger UI, which the binary holds.
 fn asset(app: &Shared, name: &str) -> Result<Response> {
     check_wanted(app)?;
-    let config = Arc::new(Config::new(["/api-docs/openapi.json"]).try_it_out_enabled(true).persist_authorization(true));
+    let config = Config::new(["/api-docs/openapi.json"]).try_it_out_enabled(true).persist_authorization(true);
+    // Otherwise the page of a public server shows a badge of validator.swagger.io, which then reads the document.
+    let config = Arc::new(config.validator_url("none"));
     let found = utoipa_swagger_ui::serve(name, config).map_err(|cause| AppError::internal(cause.to_string()))?;
     let file = found.ok_or(AppError::NotFound)?;
     let mut response = Response::new(Body::from(file.bytes.into_owned()));

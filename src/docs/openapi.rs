@@ -11,7 +11,8 @@ use utoipa::openapi::schema::{ArrayBuilder, ComponentsBuilder, ObjectBuilder, Sc
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    ContentBuilder, InfoBuilder, License, OpenApiBuilder, Ref, RefOr, Required, Response, ResponseBuilder, Server,
+    ContentBuilder, InfoBuilder, LicenseBuilder, OpenApiBuilder, Ref, RefOr, Required, Response, ResponseBuilder,
+    Server,
 };
 
 use super::examples::{self, Example};
@@ -33,8 +34,10 @@ const ABOUT: &str = "\
 A chat backend, drop-in for uni-app clients.
 
 - A success is HTTP 200 and `{\"msg\":\"ok\",\"data\":…}`. A failure is `{\"msg\":\"fail\",\"data\":\"<one text>\"}`: 400 where a rule \
-  says no, 422 where a parameter is missing or out of bounds, 404, 405, 413, 500 and 503 as in HTTP. What a rule or \
-  a parameter of `askanswer` says no to is HTTP 200 and `{\"code\":400,\"msg\":\"<one text>\"}` instead.
+  says no, 422 where a parameter is missing or out of bounds, 404, 405, 413, 500 and 503 as in HTTP.
+- `askanswer/*` and `uploadAliyun` differ: their successes are `{\"code\":200,\"msg\":\"<text>\",\"data\":…}`, without `data` where \
+  an entry is deleted. What a rule or a parameter of `askanswer` says no to is HTTP 200 and \
+  `{\"code\":400,\"msg\":\"<one text>\"}`, with the code 404 for an entry that is not there.
 - Bodies are JSON or forms, whichever the client prefers. Types are loose: numbers may come as text and text as numbers; \
   unknown fields are ignored; an optional field that does not fit counts as absent.
 - The token of a login goes into the header `token`, the query `token`, or the field `token` of a body. A new login ends the \
@@ -52,7 +55,7 @@ pub fn document() -> Value {
         .security_scheme(HEADER, SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("token"))))
         .security_scheme(QUERY, SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::new("token"))));
     for section in sections() {
-        tags.push(TagBuilder::new().name(section.name).build());
+        tags.push(TagBuilder::new().name(section.name).description(Some(section.about)).build());
         for route in &section.routes {
             components = components.schemas_from_iter(route.schemas.iter().cloned());
             if let Some(body) = fields_schema(route) {
@@ -66,7 +69,7 @@ pub fn document() -> Value {
         .title("Qingniao 青鸟")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(ABOUT))
-        .license(Some(License::new("MIT")));
+        .license(Some(LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build()));
     let document = OpenApiBuilder::new()
         .info(info)
         .servers(Some([Server::new("/")]))
@@ -124,13 +127,13 @@ fn parameter(route: &Route, field: &Field, example: Option<&Example>) -> Paramet
     let place = if in_path { ParameterIn::Path } else { ParameterIn::Query };
     let known = example
         .and_then(|example| if in_path { example.path.get(&field.name) } else { example.query.get(&field.name) });
-    let parameter = ParameterBuilder::new()
+    ParameterBuilder::new()
         .name(&field.name)
         .parameter_in(place)
         .required(if in_path || field.required { Required::True } else { Required::False })
+        .description(about(field))
         .schema(Some(schema(field)))
-        .example(known.cloned());
-    if field.label.is_empty() { parameter } else { parameter.description(Some(&field.label)) }
+        .example(known.cloned())
 }
 
 /// The shape of a body of fields.
@@ -187,15 +190,15 @@ fn schema(field: &Field) -> Schema {
         Kind::List => {
             let member = ObjectBuilder::new().schema_type(Type::Integer).build();
             let list = ArrayBuilder::new().items(RefOr::T(Schema::from(member)));
-            return list.description(label(field)).into();
+            return list.description(about(field)).into();
         }
         Kind::Any => ObjectBuilder::new().schema_type(SchemaType::AnyValue),
     };
-    object.description(label(field)).into()
+    object.description(about(field)).into()
 }
 
-fn label(field: &Field) -> Option<&str> {
-    Some(field.label.as_str()).filter(|label| !label.is_empty())
+fn about(field: &Field) -> Option<&str> {
+    [field.about, field.label.as_str()].into_iter().find(|text| !text.is_empty())
 }
 
 fn responses(mut operation: OperationBuilder, route: &Route, example: Option<&Example>) -> OperationBuilder {

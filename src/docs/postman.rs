@@ -12,7 +12,8 @@ const FORMAT: &str = "https://schema.getpostman.com/json/collection/v2.1.0/colle
 const ABOUT: &str = "\
 Set the variable `baseUrl`. Whoever registers or logs in here is who makes the other requests: the reply's token becomes the variable \
 `token`. Ids in paths and bodies are examples. Signed requests sign themselves before they are sent, with the variables `salt` and \
-`deviceId`. The first folder runs as a story: every step sets what the next one needs.";
+`deviceId`. The path of what was uploaded last becomes the variable `file`, which `GET /public/:path` reads. The first folder \
+runs as a story: every step sets what the next one needs.";
 
 /// Signs a request as clients do (contract: people §2).
 const SIGN: &str = "\
@@ -29,12 +30,17 @@ const KEEP: &str = "\
 const reply = pm.response.json();
 if (reply.data && reply.data.token) { pm.collectionVariables.set('token', reply.data.token); }";
 
+/// Keeps the path of a file that a reply names, for the request that reads it.
+const KEEP_FILE: &str = "\
+const reply = pm.response.json();
+if (reply.data && reply.data.url) { pm.collectionVariables.set('file', reply.data.url.replace('/public/', '')); }";
+
 /// The collection as JSON.
 pub fn collection() -> Value {
     let mut folders = vec![json!({ "name": story::NAME, "description": story::ABOUT, "item": story::steps() })];
     for section in sections() {
         let items: Vec<Value> = section.routes.iter().map(item).collect();
-        folders.push(json!({ "name": section.name, "item": items }));
+        folders.push(json!({ "name": section.name, "description": section.about, "item": items }));
     }
     let variable = |key: &str, value: &str| json!({ "key": key, "value": value });
     let token = [variable("key", "token"), variable("value", "{{token}}"), variable("in", "header")];
@@ -55,18 +61,26 @@ pub fn collection() -> Value {
 fn item(route: &Route) -> Value {
     let fallback = Example::default();
     let example = examples::of(route).unwrap_or(&fallback);
+    let mut path = example.path.clone();
+    if let Some(file) = path.get_mut("path") {
+        // No server has the example's: part of its name is random.
+        *file = "{{file}}".into();
+    }
     let call = Call {
         name: route.title,
-        path: &example.path,
+        path: &path,
         query: &example.query,
         body: body(route, &example.body),
         token: (route.caller != Caller::Anyone).then_some("{{token}}"),
     };
     let mut item = request(route, &call);
-    item["request"]["description"] = route.notes.join("\n\n").into();
+    item["request"]["description"] = description(route).into();
     if let Some(reply) = &example.reply {
         if reply["data"]["token"].is_string() {
             add(&mut item, "test", KEEP);
+        }
+        if reply["data"]["url"].is_string() {
+            add(&mut item, "test", KEEP_FILE);
         }
         let shown = serde_json::to_string_pretty(reply).unwrap_or_default();
         let header = json!([{ "key": "Content-Type", "value": "application/json; charset=utf-8" }]);
@@ -78,12 +92,21 @@ fn item(route: &Route) -> Value {
     item
 }
 
+fn description(route: &Route) -> String {
+    let mut notes: Vec<String> = route.notes.iter().map(|note| (*note).to_owned()).collect();
+    if let Body::File(field) = route.body {
+        notes.push(format!(
+            "The body is a small text file, written out. For a file of yours set the body to form-data, choose the file in \
+             a field `{field}`, and take out the header `Content-Type`."
+        ));
+    }
+    notes.join("\n\n")
+}
+
 fn body(route: &Route, fields: &Map<String, Value>) -> Value {
     match route.body {
         Body::None => Value::Null,
-        Body::File(field) => {
-            json!({ "mode": "formdata", "formdata": [{ "key": field, "type": "file", "src": [] }] })
-        }
+        Body::File(field) => file(field),
         Body::Fields => {
             let mut fields = fields.clone();
             for name in ["deviceId", "timestamp"] {
@@ -100,6 +123,15 @@ fn body(route: &Route, fields: &Map<String, Value>) -> Value {
 pub fn raw(fields: &Value) -> Value {
     let text = serde_json::to_string_pretty(fields).unwrap_or_default();
     json!({ "mode": "raw", "raw": text, "options": { "raw": { "language": "json" } } })
+}
+
+/// A form with a small text file, written out: a collection brings no file along, and whoever runs it need not have one.
+pub fn file(field: &str) -> Value {
+    let form = format!(
+        "--cut\r\nContent-Disposition: form-data; name=\"{field}\"; filename=\"hello.txt\"\r\n\
+         Content-Type: text/plain\r\n\r\nhello\r\n--cut--\r\n"
+    );
+    json!({ "mode": "raw", "raw": form, "type": "multipart/form-data; boundary=cut" })
 }
 
 /// A request in the making.

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::postman::{Call, add, raw, request};
+use super::postman::{self, Call, add, raw, request};
 use super::sections;
 use crate::http::describe::Route;
 
@@ -211,15 +211,12 @@ fn group() -> Vec<Step> {
 }
 
 fn file() -> Vec<Step> {
-    // Written out, so that the story needs no file on the disk of whoever runs it.
-    let form = "--cut\r\nContent-Disposition: form-data; name=\"file\"; filename=\"hello.txt\"\r\n\
-                Content-Type: text/plain\r\n\r\nhello\r\n--cut--\r\n";
     let mut upload = Step::new("上传文件 (alice uploads)", "POST /api/chat/uploadStreamSingleToServerDiy/{diydir}")
         .by(ALICE)
         .path("diydir", "story")
         .expect("is kept", "/^\\/public\\/uploads\\/Diy\\/story\\/.*\\.txt$/.test(got.url)")
         .keep("file", "got.url.replace('/public/', '')");
-    upload.body = json!({ "mode": "raw", "raw": form, "type": "multipart/form-data; boundary=cut" });
+    upload.body = postman::file("file");
     let mut read = Step::new("读取文件 (anybody reads it)", "GET /public/{*path}").path("path", "{{file}}");
     "pm.test('is the file', () => { pm.response.to.have.status(200); pm.expect(pm.response.text()).to.equal('hello'); });"
         .clone_into(&mut read.check);

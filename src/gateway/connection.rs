@@ -258,7 +258,7 @@ pub struct ClientFrame {
     /// `ping` or `pong`.
     #[serde(rename = "type")]
     kind: String,
-    /// Must hold, if it is there.
+    /// May be left out; one that is there must hold, and "" does not.
     token: Option<serde_json::Value>,
 }
 

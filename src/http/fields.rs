@@ -37,6 +37,8 @@ pub struct Field {
     pub name: String,
     /// What refusals call it.
     pub label: String,
+    /// What it is, where its label does not say so; else "".
+    pub about: &'static str,
     /// What fits.
     pub kind: Kind,
     /// Whether its absence is refused.
@@ -95,7 +97,7 @@ impl Fields {
     fn noted(&self, name: &str, label: &str, kind: impl FnOnce() -> Kind, required: bool) -> bool {
         let Some(notes) = &self.notes else { return false };
         let mut notes = notes.borrow_mut();
-        let field = Field { name: name.to_owned(), label: label.to_owned(), kind: kind(), required };
+        let field = Field { name: name.to_owned(), label: label.to_owned(), about: "", kind: kind(), required };
         match notes.iter_mut().find(|known| known.name == name) {
             // Looked at before it was read: it may be absent.
             Some(known) if known.kind == Kind::Any => *known = Field { required: known.required, ..field },
@@ -365,6 +367,7 @@ mod tests {
         let field = |name: &str, label: &str, kind, required| Field {
             name: name.to_owned(),
             label: label.to_owned(),
+            about: "",
             kind,
             required,
         };

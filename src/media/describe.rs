@@ -10,10 +10,15 @@ const BAD_FORM: [&str; 3] = ["Content-Type must be multipart/*", "Can't found up
 
 /// Routes of this feature.
 pub fn routes() -> Vec<Route> {
+    let code_of = Field {
+        about: "Of a group; with `chatType=single`, of a person.",
+        ..required("id", Kind::Int { min: 1, max: i64::MAX })
+    };
     vec![
         Route::get("/api/chat/groupQrcode/{id}", "二维码 (a group's or my QR code)", handlers::qr_code)
             .note("Made for `<image src>`: the token may come in the query.")
             .note("`chatType` is `group` if it is left out; `type=H5` with `http` makes a page's address of it.")
+            .field(code_of)
             .field(optional("type", Kind::Text { min: 0, max: 20 }))
             .field(optional("http", Kind::Text { min: 0, max: 1000 }))
             .field(optional("chatType", Kind::Text { min: 0, max: 20 }))
@@ -57,6 +62,7 @@ pub fn routes() -> Vec<Route> {
             .fails_like(400, "^截图处理失败: 服务器内部错误$", "截图处理失败: 服务器内部错误"),
         Route::get("/public/{*path}", "文件 (a file of this server)", public::serve)
             .note("With ranges and conditional requests. Uploads that a browser could run come as attachments.")
+            .note("The slashes of `path` stay plain: with `%2F` in their place there is no such file.")
             .field(required("path", Kind::Text { min: 1, max: 1000 }))
             .also(200, "文件 (the file)", &["*/*"])
             .also(206, "部分 (a part of it)", &["*/*"])
@@ -70,7 +76,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 fn optional(name: &str, kind: Kind) -> Field {
-    Field { name: name.to_owned(), label: String::new(), kind, required: false }
+    Field { name: name.to_owned(), label: String::new(), about: "", kind, required: false }
 }
 
 fn required(name: &str, kind: Kind) -> Field {

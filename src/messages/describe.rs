@@ -3,15 +3,24 @@
 use super::handlers;
 use super::model::{Chat, Notice};
 use crate::http::describe::Route;
-use crate::http::fields::{Field, Kind};
+use crate::http::fields::{Field, Kind, LENGTH_MAX};
 
 /// Routes of this feature.
 pub fn routes() -> Vec<Route> {
     let chat_type = Field {
         name: "chatType".to_owned(),
         label: "聊天类型".to_owned(),
+        about: "",
         kind: Kind::Word(vec!["single", "group"]),
         required: true,
+    };
+    let options = Field {
+        name: "options".to_owned(),
+        label: String::new(),
+        about: "Percent-encoded JSON, which is pushed decoded; what is none is pushed as `null`. A true `askanswer` in it \
+                asks for a prepared answer.",
+        kind: Kind::Text { min: 0, max: LENGTH_MAX },
+        required: false,
     };
     vec![
         Route::post("/api/chat/socket/sendmessage", "发消息 (send a message)", handlers::send)
@@ -20,6 +29,7 @@ pub fn routes() -> Vec<Route> {
             )
             .note("`options` is percent-encoded JSON, or \"\".")
             .note("The reply is the message as it is pushed; it comes when the message is stored durably.")
+            .field(options)
             .data::<Chat<'_>>()
             .refuses(&[
                 "对方不存在或者被禁用，不能发消息",

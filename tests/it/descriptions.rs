@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use qingniao::docs::{asyncapi, openapi, postman, sections};
-use qingniao::http::describe::{Caller, Route, Text};
+use qingniao::http::describe::{Caller, JSON, Route, Text};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -79,19 +79,84 @@ fn descriptions_speak_of_the_wire_and_not_of_the_source() {
     }
 }
 
+/// The collection's requests but for its first folder, the story, which has variables of its own.
+fn requests(collection: &Value) -> Vec<&Value> {
+    let folders = collection["item"].as_array().unwrap();
+    folders[1..].iter().flat_map(|folder| folder["item"].as_array().unwrap()).collect()
+}
+
+fn keeps_token(item: &Value) -> bool {
+    item["event"].to_string().contains("pm.collectionVariables.set('token', reply.data.token)")
+}
+
+fn path(item: &Value) -> String {
+    item["request"]["url"]["raw"].as_str().unwrap().replace("{{baseUrl}}", "")
+}
+
 #[test]
 fn requests_of_the_collection_keep_the_token_of_whoever_logs_in() {
     let collection = postman::collection();
-    let folders = collection["item"].as_array().unwrap();
-    // The first folder is the story, which has variables of its own.
-    let items: Vec<&Value> = folders[1..].iter().flat_map(|folder| folder["item"].as_array().unwrap()).collect();
-    let keeps =
-        |item: &Value| item["event"].to_string().contains("pm.collectionVariables.set('token', reply.data.token)");
-    let path = |item: &Value| item["request"]["url"]["raw"].as_str().unwrap().replace("{{baseUrl}}", "");
-    let keeping: BTreeSet<_> = items.iter().filter(|item| keeps(item)).map(|item| path(item)).collect();
+    let keeping: BTreeSet<_> = requests(&collection).into_iter().filter(|item| keeps_token(item)).map(path).collect();
     let expected =
         ["/api/loginChat", "/api/regChat", "/api/visitorRegister", "/api/visitorloginChat", "/api/visitorregChat"];
     assert_eq!(keeping, expected.map(str::to_owned).into());
+}
+
+#[test]
+fn whoever_runs_the_whole_collection_has_a_token_where_one_is_sent() {
+    let collection = postman::collection();
+    let (mut has_token, mut logouts) = (false, 0);
+    for item in requests(&collection) {
+        has_token |= keeps_token(item);
+        assert!(has_token || item["request"]["auth"]["type"] == "noauth", "{} needs a token", item["name"]);
+        if path(item).ends_with("/logout") {
+            has_token = false;
+            logouts += 1;
+        }
+    }
+    assert_eq!(logouts, 1, "the check found what to check");
+}
+
+#[test]
+fn who_registers_as_in_the_example_can_log_in_as_in_the_example() {
+    let document = openapi::document();
+    let example = |path: &str| document["paths"][path]["post"]["requestBody"]["content"][JSON]["example"].clone();
+    let account = example("/api/regChat");
+    assert!(account["username"].is_string(), "{account}");
+    assert_eq!(example("/api/loginChat"), account);
+}
+
+#[test]
+fn every_parameter_has_a_type() {
+    let document = openapi::document();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                assert!(parameter["schema"]["type"].is_string(), "{path}: {parameter} may be anything");
+            }
+        }
+    }
+    let known = |path: &str, name: &str| {
+        let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
+        parameters.iter().find(|parameter| parameter["name"] == name).unwrap_or_else(|| panic!("{path} takes {name}"))
+    };
+    let id = known("/api/chat/groupQrcode/{id}", "id");
+    assert_eq!((&id["schema"]["type"], &id["in"]), (&json!("integer"), &json!("path")));
+    assert!(id["description"].as_str().unwrap().contains("chatType=single"), "{id}");
+    let token = known("/ws", "token");
+    assert_eq!((&token["in"], &token["required"]), (&json!("query"), &json!(true)));
+    let options = &document["components"]["schemas"]["chat_socket_sendmessage_request"]["properties"]["options"];
+    assert_eq!(options["type"], "string");
+    assert!(options["description"].as_str().unwrap().contains("JSON"), "{options}");
+}
+
+#[test]
+fn every_tag_says_what_it_is_of_and_the_licence_which_it_is() {
+    let document = openapi::document();
+    let tags = document["tags"].as_array().unwrap();
+    assert_eq!(tags.len(), sections().len());
+    assert!(tags.iter().all(|tag| tag["description"].as_str().is_some_and(|text| text.ends_with('.'))), "{tags:?}");
+    assert_eq!(document["info"]["license"], json!({ "name": "MIT", "identifier": "MIT" }));
 }
 
 #[test]
@@ -146,6 +211,24 @@ fn examples_are_as_the_schemas_say() {
 }
 
 #[test]
+fn the_head_names_every_route_whose_success_has_an_envelope_of_its_own() {
+    let document = openapi::document();
+    let head = document["info"]["description"].as_str().unwrap();
+    let mut found = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            if operation["responses"]["200"]["content"][JSON]["example"]["code"] != 200 {
+                continue;
+            }
+            found += 1;
+            let name = if path.contains("/askanswer/") { "askanswer/*" } else { path.rsplit('/').next().unwrap() };
+            assert!(head.contains(&format!("`{name}`")), "{path} is not named in {head}");
+        }
+    }
+    assert_eq!(found, 7, "the check found what to check");
+}
+
+#[test]
 fn examples_of_frames_are_as_the_schemas_say() {
     let document = asyncapi::document();
     let messages = document["channels"]["ws"]["messages"].as_object().unwrap();
@@ -191,6 +274,7 @@ async fn the_page_is_whole_and_asks_no_other_host() {
     let start = server.get("/docs/swagger-initializer.js").await.text;
     assert!(start.contains("\"url\": \"/api-docs/openapi.json\""), "{start}");
     assert!(!start.contains("://"), "{start}");
+    assert!(start.contains("\"validatorUrl\": \"none\""), "else the page asks validator.swagger.io: {start}");
     for outside in ["/docs/../config.rs", "/docs/other.js", "/docs/%2e%2e/x"] {
         assert_eq!(server.get(outside).await.status, 404, "{outside}");
     }
@@ -208,8 +292,7 @@ async fn an_operator_may_switch_the_descriptions_off() {
 #[test]
 fn the_collection_calls_every_route_and_signs_what_is_signed() {
     let collection = postman::collection();
-    let folders = collection["item"].as_array().unwrap();
-    let called: Vec<&Value> = folders[1..].iter().flat_map(|folder| folder["item"].as_array().unwrap()).collect();
+    let called = requests(&collection);
     assert_eq!(called.len(), routes().len());
     for (item, route) in called.into_iter().zip(routes()) {
         let request = &item["request"];
@@ -222,6 +305,35 @@ fn the_collection_calls_every_route_and_signs_what_is_signed() {
     let variables = collection["variable"].as_array().unwrap();
     let names: Vec<_> = variables.iter().map(|variable| variable["key"].as_str().unwrap()).collect();
     assert_eq!(names, ["baseUrl", "token", "salt", "deviceId"]);
+}
+
+#[tokio::test]
+async fn uploads_of_the_collection_are_taken_as_they_are_imported() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let collection = postman::collection();
+    let uploads = requests(&collection).into_iter().filter(|item| path(item).contains("/upload"));
+    let mut urls = Vec::new();
+    for upload in uploads {
+        let request = &upload["request"];
+        let media = request["header"][0]["value"].as_str().unwrap();
+        let body = request["body"]["raw"].as_str().unwrap();
+        let path = path(upload).replace(":diydir", "chatImgs");
+        let reply = alice.call(Method::POST, &path).body(media, body).send().await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text);
+        urls.push(reply.json()["data"]["url"].clone());
+        assert!(request["description"].as_str().unwrap().contains("form-data"), "{path} says how a file is chosen");
+    }
+    assert_eq!(urls.len(), 2, "the check found what to check");
+    // The first reply is the one whose file is kept for the request that reads it.
+    assert_eq!(server.get(urls[0].as_str().unwrap()).await.text, "hello");
+    let keeping = requests(&collection).into_iter().filter(|item| item["event"].to_string().contains("set('file'"));
+    assert_eq!(
+        keeping.map(path).collect::<Vec<_>>(),
+        ["/api/chat/uploadStreamSingleToServerDiy/:diydir", "/api/chat/getVideoScreenshot"]
+    );
+    let read = requests(&collection).into_iter().find(|item| path(item) == "/public/:path").unwrap();
+    assert_eq!(read["request"]["url"]["variable"], json!([{ "key": "path", "value": "{{file}}" }]));
 }
 
 /// What is answered to a logout; the comparison must notice whatever is not described.

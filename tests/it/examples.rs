@@ -161,9 +161,10 @@ fn every_route_that_replies_json_has_an_example() {
 }
 
 async fn accounts(story: &mut Story) -> (Person, Person) {
-    let alice = story.register("alice_01").await;
-    story.register("bob_02").await;
-    let bob = story.person("bob_02", "loginChat", json!({ "username": "bob_02", "password": PASSWORD })).await;
+    story.register("alice_01").await;
+    // Who tries the examples on a new server registers and then logs in: both are of one account.
+    let alice = story.person("alice_01", "loginChat", json!({ "username": "alice_01", "password": PASSWORD })).await;
+    let bob = story.register("bob_02").await;
     let signed = json!({ "deviceId": DEVICE, "timestamp": NOW_MS });
     let with = |more: Value| {
         let mut body = signed.clone();
@@ -250,6 +251,11 @@ async fn files(story: &mut Story, alice: &Person) {
     let reply = alice.call(Method::POST, path).form_data(form).send().await;
     let asked = Asked::by(alice).path(json!({ "diydir": "chatImgs" }));
     story.remember("POST /api/chat/uploadStreamSingleToServerDiy/{diydir}", &asked, &reply);
+    let url = reply.ok()["url"].as_str().unwrap().to_owned();
+    let file = story.server.get(&url).await;
+    assert_eq!((file.status, file.bytes.as_slice()), (200, PNG));
+    let asked = Asked::open().path(json!({ "path": url.trim_start_matches("/public/") }));
+    story.remember("GET /public/{*path}", &asked, &file);
     let form = Form::default().file("img", "a.png", PNG);
     let reply = alice.call(Method::POST, "uploadAliyun?imageClassId=0").form_data(form).send().await;
     let asked = Asked::by(alice).query(json!({ "imageClassId": 0 }));

@@ -211,11 +211,13 @@ async fn the_client_s_pings_are_answered_and_all_else_is_ignored() {
     let alice = alice.login().await;
     let mut socket = alice.raw_socket().await;
     let with_token = |token: &str| json!({ "type": "ping", "token": token, "timestamp": 1 }).to_string();
-    let (good, old, bad) = (with_token(&alice.token), with_token(&superseded), with_token("x"));
+    let (good, old) = (with_token(&alice.token), with_token(&superseded));
+    let (bad, empty) = (with_token("x"), with_token(""));
     let heard: [(u8, &str); 5] =
         [(1, "ping"), (1, r#"{"type":"ping"}"#), (1, &good), (1, &old), (2, r#"{"type":"ping"}"#)];
-    let ignored: [(u8, &str); 11] = [
+    let ignored: [(u8, &str); 12] = [
         (1, &bad),
+        (1, &empty),
         (1, r#"{"type":"pong"}"#),
         (1, "undefined"),
         (1, "null"),
