@@ -56,16 +56,20 @@ impl Server {
     /// Opens the store, starts the background work and listens.
     pub async fn start(config: Config, clock: Clock) -> Result<Self> {
         let listener = listen(config.listen).map_err(|cause| {
-            AppError::internal(format!("cannot listen on {} (key `listen`, QINGNIAO_LISTEN): {cause}", config.listen))
+            let advice = advice(&cause, "`listen` (QINGNIAO_LISTEN)");
+            AppError::internal(format!("cannot listen on {}: {cause}{advice}", config.listen))
         })?;
         let address = listener.local_addr().map_err(AppError::internal)?;
         let for_operations = config.operations_address().map(listen_for_operations).transpose()?;
+        let blobs = Blobs::new(&config)?;
+        // Also with a bucket: every file comes to the disk first, and covers stay there.
+        blobs.disk.try_out().await?;
         let db = Db::open(&config).await?;
         let metrics = Metrics::default();
         let (committer, queue) = Committer::new(&metrics.commits);
         let app = Arc::new(App {
             hub: Hub::new(config.ws.outbox_bytes_max, metrics.overflows.clone()),
-            blobs: Blobs::new(&config)?,
+            blobs,
             passwords: Passwords::new(&config.passwords)?,
             tokens: Tokens::new(&secret(&config)?),
             accounts: accounts::State::new(&config.limits),
@@ -184,11 +188,20 @@ async fn serve(listener: TcpListener, app: &Shared) {
 
 fn listen_for_operations(address: SocketAddr) -> Result<TcpListener> {
     listen(address).map_err(|cause| {
+        let advice = advice(&cause, "`operations.address` (QINGNIAO_OPERATIONS_ADDRESS)");
         AppError::internal(format!(
-            "cannot listen on {address} for /healthz, /readyz and /metrics: {cause}; give key `operations.address` \
-             (QINGNIAO_OPERATIONS_ADDRESS) another port, or \"\" to switch it off"
+            "cannot listen on {address} for /healthz, /readyz and /metrics: {cause}{advice}, or \"\" to switch it off"
         ))
     })
+}
+
+/// What to do about an address that cannot be listened on.
+fn advice(cause: &std::io::Error, key: &str) -> String {
+    if cause.kind() == std::io::ErrorKind::AddrInUse {
+        format!(": another program has it; give key {key} another port")
+    } else {
+        format!("; give key {key} another address or another port")
+    }
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -213,10 +226,16 @@ fn secret(config: &Config) -> Result<String> {
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
         Err(cause) => return Err(AppError::internal(format!("{} cannot be read: {cause}", path.display()))),
     }
-    make_private(&config.data_dir).map_err(AppError::internal)?;
+    make_private(&config.data_dir).map_err(|cause| {
+        let folder = config.data_dir.display();
+        AppError::internal(format!("{folder} cannot be made (key `data_dir`, QINGNIAO_DATA_DIR): {cause}"))
+    })?;
     let secret = format!("{}{}", crate::ids::uuid(), crate::ids::uuid());
     write_private(&path, &secret).map_err(|cause| {
-        AppError::internal(format!("the token secret cannot be kept in {}: {cause}", path.display()))
+        let path = path.display();
+        AppError::internal(format!(
+            "the token secret cannot be kept in {path} (key `data_dir`, QINGNIAO_DATA_DIR): {cause}"
+        ))
     })?;
     info!("a token secret was made in {}; keep it, or everybody must log in again", path.display());
     Ok(secret)

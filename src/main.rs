@@ -80,6 +80,9 @@ fn main() -> ExitCode {
             Command::Serve => serve(config).await,
             Command::Migrate => migrate(&config).await,
             Command::CheckConfig => {
+                if let Some(problem) = ffmpeg_problem(&config) {
+                    warn!("{problem}");
+                }
                 // The exit code says so, too.
                 let _ = writeln!(std::io::stdout(), "the configuration is valid");
                 Ok(())
@@ -155,7 +158,9 @@ async fn serve(config: Config) -> Result<(), AppError> {
     if let Some(path) = server.app.media.ffmpeg() {
         info!("ffmpeg: {}", path.display());
     } else {
-        warn!("no ffmpeg was found: getVideoScreenshot fails; install it or set covers.ffmpeg_path");
+        let set = ffmpeg_problem(&shown);
+        let problem = set.as_deref().unwrap_or("no ffmpeg was found; install it or set covers.ffmpeg_path");
+        warn!("getVideoScreenshot fails: {problem}");
     }
     let outcome = tokio::select! {
         () = signals.next() => Ok(()),
@@ -166,6 +171,13 @@ async fn serve(config: Config) -> Result<(), AppError> {
     claim.release().await;
     info!("stopped");
     outcome
+}
+
+/// What is wrong with a path of ffmpeg that is set. No reason to refuse the start: the chat needs no covers.
+fn ffmpeg_problem(config: &Config) -> Option<String> {
+    let path = config.covers.ffmpeg_path.as_str();
+    let wrong = !path.is_empty() && !Path::new(path).is_file();
+    wrong.then(|| format!("`covers.ffmpeg_path` {path} is not a file"))
 }
 
 /// Every connection is an open file, and a shell's usual limit is 1024: takes all that the system allows this process.

@@ -10,8 +10,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::geteuid;
+use tempfile::{NamedTempFile, TempPath};
+
 use super::reserve::Reserve;
 use super::spool::{Spool, Spooled, Way, blocking};
+use crate::error::AppError;
 
 /// The folder of unfinished files.
 const INCOMING: &str = ".incoming";
@@ -41,36 +45,36 @@ impl Disk {
         let (folder, way) = (self.root.join(INCOMING), self.way.clone());
         blocking(move || {
             way.reserve.check()?;
-            let file = match begin(&folder) {
-                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-                    std::fs::create_dir_all(&folder)?;
-                    begin(&folder)?
-                }
-                file => file?,
-            };
-            let (file, path) = file.into_parts();
+            let (file, path) = begin(&folder).map_err(at(&folder))?.into_parts();
             Ok(Spool::new(file, path, way))
         })
         .await
     }
 
+    /// Begins a file and lets it vanish: whether files can come is to be known at the start, not from the first person who sends one.
+    ///
+    /// A full disk passes. Whoever sends a file hears of it, and the chat needs no room here.
+    pub async fn try_out(&self) -> Result<(), AppError> {
+        let folder = self.root.join(INCOMING);
+        let shown = folder.display().to_string();
+        match blocking(move || begin(&folder).map(drop)).await {
+            Err(cause) if !matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                Err(AppError::internal(format!(
+                    "no file can be made in {shown} (key `public_dir`, QINGNIAO_PUBLIC_DIR): {cause}; it must be a folder of \
+                     the user whose id is {}, as which this server runs",
+                    geteuid()
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Moves a whole file to `key`, a relative path of safe parts. Never replaces a file. When this returns, the file and its
     /// name outlast a power cut.
     pub async fn keep(&self, blob: Spooled, key: &str) -> io::Result<()> {
-        blob.settle().await?;
         let (root, place) = (self.root.clone(), self.root.join(key));
-        blocking(move || {
-            let folder = place.parent().unwrap_or(&root);
-            let is_new = !folder.is_dir();
-            if is_new {
-                std::fs::create_dir_all(folder)?;
-            }
-            blob.path.persist_noclobber(&place).map_err(|failed| failed.error)?;
-            let above = root.parent().filter(|parent| *parent != Path::new(""));
-            let folders = folder.ancestors().take_while(|folder| folder.starts_with(&root)).chain(above);
-            folders.take(if is_new { usize::MAX } else { 1 }).try_for_each(|folder| File::open(folder)?.sync_all())
-        })
-        .await
+        blob.settle().await.map_err(at(&place))?;
+        blocking(move || put(blob.path, &root, &place).map_err(at(&place))).await
     }
 
     /// Removes what a crash has left unfinished. Files of today stay: another server may be writing them.
@@ -95,9 +99,36 @@ impl Disk {
     }
 }
 
-fn begin(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+/// A new file in a folder, which is made if it is not there.
+fn begin(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
     // As any other file: a web server in front may run as another user and serve the folder itself.
-    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o666)).tempfile_in(folder)
+    builder.permissions(std::fs::Permissions::from_mode(0o666));
+    match builder.tempfile_in(folder) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(folder)?;
+            builder.tempfile_in(folder)
+        }
+        file => file,
+    }
+}
+
+/// Gives a file on the disk its name, and sees the name on the disk.
+fn put(file: TempPath, root: &Path, place: &Path) -> io::Result<()> {
+    let folder = place.parent().unwrap_or(root);
+    let is_new = !folder.is_dir();
+    if is_new {
+        std::fs::create_dir_all(folder)?;
+    }
+    file.persist_noclobber(place).map_err(|failed| failed.error)?;
+    let above = root.parent().filter(|parent| *parent != Path::new(""));
+    let folders = folder.ancestors().take_while(|folder| folder.starts_with(root)).chain(above);
+    folders.take(if is_new { usize::MAX } else { 1 }).try_for_each(|folder| File::open(folder)?.sync_all())
+}
+
+/// Says where: the system's own words do not.
+fn at(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    move |cause| io::Error::new(cause.kind(), format!("{} (key `public_dir`): {cause}", path.display()))
 }
 
 #[cfg(test)]
@@ -167,6 +198,25 @@ mod tests {
             assert_eq!(kept.is_ok(), text == "first");
         }
         assert_eq!(std::fs::read(folder.path().join("x.txt")).unwrap(), b"first");
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_written_is_named_at_the_start_and_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::new(folder.path().join("uploads"), u64::MAX);
+        disk.try_out().await.unwrap();
+        assert_eq!(std::fs::read_dir(folder.path().join("uploads/.incoming")).unwrap().count(), 0);
+        let disk = Disk::new(folder.path().join("uploads"), 0);
+        let spool = disk.spool().await.unwrap();
+        std::fs::write(folder.path().join("uploads/Diy"), "no folder").unwrap();
+        let failed = disk.keep(spool.finish().await.unwrap(), "Diy/x.txt").await.unwrap_err().to_string();
+        assert!(failed.contains("uploads/Diy/x.txt (key `public_dir`)"), "{failed}");
+        std::fs::remove_dir(folder.path().join("uploads/.incoming")).unwrap();
+        std::fs::write(folder.path().join("uploads/.incoming"), "no folder").unwrap();
+        let failed = disk.try_out().await.unwrap_err().for_log();
+        assert!(failed.contains("uploads/.incoming (key `public_dir`, QINGNIAO_PUBLIC_DIR)"), "{failed}");
+        let failed = disk.spool().await.unwrap_err().to_string();
+        assert!(failed.contains("uploads/.incoming (key `public_dir`)"), "{failed}");
     }
 
     #[test]

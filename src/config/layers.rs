@@ -4,6 +4,9 @@ use toml::{Table, Value};
 
 use super::{Config, ConfigError, DEFAULTS};
 
+/// What the rule for the names would make of `database_url`.
+const NOT_DATABASE_URL: &str = "QINGNIAO_DATABASE_URL";
+
 /// Those of `names` that look like settings and are none, as a misspelt one.
 pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let table: Table = DEFAULTS.parse().expect("the embedded defaults are valid TOML");
@@ -57,6 +60,11 @@ pub(super) fn overlay_env(
             continue;
         }
         let variable = variable(&key);
+        if key == "database_url" && env(NOT_DATABASE_URL).is_some_and(|url| !url.trim().is_empty()) {
+            // A warning would leave whoever follows the rule for the names with a new, empty SQLite.
+            let problem = format!("there is no such variable; the database's is {variable}");
+            return Err(ConfigError::Key { key, origin: NOT_DATABASE_URL.to_owned(), problem });
+        }
         // An empty variable, as compose makes of one that is not set, sets nothing; one address may be switched off by it.
         let Some(text) = env(&variable).filter(|text| !text.trim().is_empty() || key == "operations.address") else {
             continue;
@@ -87,11 +95,28 @@ pub(super) fn decode(table: &Table, origin_of: &dyn Fn(&str) -> String) -> Resul
         let key = e.span().map_or_else(String::new, |span| key_at(&text, span.start));
         let allowed = match key.as_str() {
             "listen" => ": an address and a port are allowed, as 0.0.0.0:7001",
-            "http.trusted_proxies" => ": addresses are allowed, as 10.0.0.2,127.0.0.1",
+            "http.trusted_proxies" => ": addresses are allowed, one by one, as 10.0.0.2,127.0.0.1; networks are not",
             _ => "",
         };
-        ConfigError::Key { origin: origin_of(&key), problem: format!("{}{allowed}", e.message()), key }
+        ConfigError::Key { origin: origin_of(&key), problem: format!("{}{allowed}", plain(e.message(), &key)), key }
     })
+}
+
+/// What a value must be, for readers who do not know Rust's names of types.
+fn plain(message: &str, key: &str) -> String {
+    let Some((found, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };
+    let expected = match expected {
+        "i64" => "a whole number",
+        "u64" | "usize" => "a whole number, 0 or more",
+        "u32" => "a whole number between 0 and 4294967295",
+        "a boolean" => "true or false",
+        "a sequence" => "a list, as [\"a\", \"b\"]",
+        section if section.starts_with("struct ") => {
+            return format!("{found}, expected a section: [{key}] and its keys");
+        }
+        other => other,
+    };
+    format!("{found}, expected {expected}")
 }
 
 /// The dotted key of the line that holds byte `at`.
@@ -106,7 +131,7 @@ fn key_at(text: &str, at: usize) -> String {
             name.clone_into(&mut key);
         }
     }
-    dotted(&section, &key)
+    if key.is_empty() { section } else { dotted(&section, &key) }
 }
 
 fn dotted(prefix: &str, name: &str) -> String {

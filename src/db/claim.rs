@@ -15,7 +15,7 @@ use sqlx::{ConnectOptions, Connection, Executor, MySqlConnection, SqlSafeStr};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use super::open::{reach, sqlite_options};
+use super::open::{reach, sqlite_key, sqlite_options};
 use super::sql::Sql;
 use crate::config::Config;
 use crate::error::{AppError, Result};
@@ -62,7 +62,7 @@ impl Claim {
     /// Makes this process the only one that serves the database of `config`; waits a while for one that is about to end.
     pub async fn new(config: &Config) -> Result<Self> {
         match sqlite_options(config)? {
-            Some(options) => lock_file(options.get_filename()).await.map(Self::File),
+            Some(options) => lock_file(options.get_filename(), sqlite_key(config)).await.map(Self::File),
             None => lock_mysql(&config.database_url).await.map(|lock| Self::MySql(Box::new(lock))),
         }
     }
@@ -102,13 +102,14 @@ impl Claim {
     }
 }
 
-async fn lock_file(database: &Path) -> Result<FileLock> {
+async fn lock_file(database: &Path, key: &str) -> Result<FileLock> {
     // By whatever name it is opened: SQLite follows links, too.
     let database = std::fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
     let mut path = database.clone().into_os_string();
     path.push(".lock");
-    let failed =
-        |cause: io::Error| AppError::internal(format!("{} cannot be locked: {cause}", Path::new(&path).display()));
+    let failed = |cause: io::Error| {
+        AppError::internal(format!("{} cannot be locked ({key}): {cause}", Path::new(&path).display()))
+    };
     let file = File::create(&path).map_err(failed)?;
     let began = Instant::now();
     loop {

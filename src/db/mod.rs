@@ -13,6 +13,7 @@ mod open;
 pub mod packed;
 mod schema;
 pub mod sql;
+mod url;
 mod writer;
 
 use std::time::Duration;
@@ -22,11 +23,11 @@ pub use claim::Claim;
 pub use error::{is_deadlock, is_unique_violation, needs_operator};
 use lease::{Lease, LeaseTx};
 pub(crate) use macros::{execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional};
-pub use open::check_url;
 use prometheus::{Histogram, HistogramOpts, HistogramVec};
 use sqlx::pool::PoolConnection;
 use sqlx::{MySqlPool, Sqlite, SqliteConnection, SqlitePool};
 use tokio_util::sync::CancellationToken;
+pub use url::check_url;
 use writer::{WriteLock, WriteTx, Writer};
 
 use crate::error::{AppError, Result};

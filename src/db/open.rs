@@ -1,4 +1,4 @@
-//! Opening the store at the start, and what a URL of one must be.
+//! Opening the store at the start.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -38,23 +38,28 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl Db {
     /// Opens the store that `config` names and brings its schema up to date.
     pub async fn open(config: &Config) -> Result<Self> {
-        let pools = match sqlite_options(config)? {
-            Some(options) => open_sqlite(options, config).await?,
-            None => open_mysql(config).await?,
+        let Some(options) = sqlite_options(config)? else {
+            return Self::migrated(open_mysql(config).await?).await;
         };
-        let db = Self { pools, waits: Waits::default() };
-        db.migrate().await?;
-        Ok(db)
+        let file = options.get_filename().to_owned();
+        let opened = async { Self::migrated(open_sqlite(options, config).await?).await };
+        opened.await.map_err(|cause| {
+            // SQLite's own words name no file.
+            let (file, key) = (file.display(), sqlite_key(config));
+            AppError::internal(format!("the database {file} ({key}): {}", cause.for_log()))
+        })
     }
 
-    /// Brings the schema up to date, and sees to it that the store can be written.
-    async fn migrate(&self) -> Result<()> {
-        match &self.pools {
+    /// The store with its schema up to date, once it is sure that it can be written.
+    async fn migrated(pools: Pools) -> Result<Self> {
+        let db = Self { pools, waits: Waits::default() };
+        match &db.pools {
             Pools::MySql(pool) => schema::migrate_mysql(&pool.connect_options()).await?,
             Pools::Sqlite { writer, .. } => schema::migrate_sqlite(writer.lock().await?.connection()).await?,
         }
-        let tried = self.try_write().await;
-        tried.map_err(|cause| AppError::internal(format!("the database cannot be written: {}", cause.for_log())))
+        let tried = db.try_write().await;
+        tried.map_err(|cause| AppError::internal(format!("the database cannot be written: {}", cause.for_log())))?;
+        Ok(db)
     }
 }
 
@@ -67,28 +72,18 @@ pub(super) fn sqlite_options(config: &Config) -> Result<Option<SqliteConnectOpti
     };
     if let Some(folder) = options.get_filename().parent().filter(|folder| *folder != Path::new("")) {
         make_private(folder).map_err(|cause| {
-            AppError::internal(format!("{} cannot be made (key `data_dir`): {cause}", folder.display()))
+            AppError::internal(format!("{} cannot be made ({}): {cause}", folder.display(), sqlite_key(config)))
         })?;
     }
     Ok(Some(options))
 }
 
-/// Whether [`Db::open`] can make something of this URL; if not, why.
-pub fn check_url(url: &str) -> std::result::Result<(), String> {
-    const ESCAPES: &str = "in its name and password write # as %23, / as %2F, ? as %3F, @ as %40";
-    if url.is_empty() {
-        return Ok(());
-    }
-    if url.starts_with("sqlite:") {
-        let options = SqliteConnectOptions::from_str(url).map_err(|cause| cause.to_string())?;
-        let is_file =
-            !url.contains(":memory:") && !url.contains("mode=memory") && !options.get_filename().as_os_str().is_empty();
-        return if is_file { Ok(()) } else { Err("must name a file: all else is gone at the end".to_owned()) };
-    }
-    let options = MySqlConnectOptions::from_str(url).map_err(|cause| format!("{cause}; {ESCAPES}"))?;
-    match options.get_database() {
-        Some(name) if !name.is_empty() => Ok(()),
-        _ => Err("must end with the name of a database, as mysql://user:password@host:3306/qingniao".to_owned()),
+/// The setting that says where SQLite's file is.
+pub(super) fn sqlite_key(config: &Config) -> &'static str {
+    if config.database_url.is_empty() {
+        "key `data_dir`, QINGNIAO_DATA_DIR"
+    } else {
+        "key `database_url`, DATABASE_URL"
     }
 }
 
@@ -129,7 +124,14 @@ pub(super) async fn reach(options: &MySqlConnectOptions) -> Result<MySqlConnecti
         Ok(reached) => reached.map_err(|cause| cause.to_string()),
         Err(_) => Err("no answer".to_owned()),
     };
-    reached.map_err(|cause| AppError::internal(format!("the database of `database_url` (DATABASE_URL): {cause}")))
+    reached.map_err(|cause| {
+        // Not the URL: its name and password are not for the log.
+        let place = match options.get_socket() {
+            Some(path) => path.display().to_string(),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
+        };
+        AppError::internal(format!("the database of `database_url` (DATABASE_URL) at {place}: {cause}"))
+    })
 }
 
 async fn open_mysql(config: &Config) -> Result<Pools> {

@@ -62,8 +62,9 @@ impl Gauges {
             ),
             queues: by(
                 "qingniao_queue_length",
-                "What waits: messages for the committer (commit), confirmations to be written (receipts), sockets for a look at what \
-                 is pending for them (drains), tasks of the runtime for a thread (runtime).",
+                "What waits: messages for the committer (commit), confirmations to be written (receipts), messages to be filed for \
+                 absent recipients (filing), sockets for a look at what is pending for them (drains), tasks of the runtime for a \
+                 thread (runtime).",
                 &["queue"],
             ),
             database: by("qingniao_database_connections", "Connections of a pool.", &["pool", "state"]),

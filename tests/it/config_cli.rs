@@ -68,7 +68,8 @@ fn a_bad_value_stops_every_command_and_names_key_variable_and_what_is_allowed() 
         ("QINGNIAO_HTTP_BODY_BYTES_MAX", "many", "`http.body_bytes_max`", "a whole number"),
         ("QINGNIAO_HTTP_BODY_BYTES_MAX", "0", "`http.body_bytes_max`", "1 or more"),
         ("QINGNIAO_HTTP_CONNECTIONS_MAX", "-5", "`http.connections_max`", ""),
-        ("QINGNIAO_HTTP_TRUSTED_PROXIES", "10.0.0.0/8", "`http.trusted_proxies`", "IP address"),
+        ("QINGNIAO_HTTP_TRUSTED_PROXIES", "10.0.0.0/8", "`http.trusted_proxies`", "one by one"),
+        ("QINGNIAO_DATABASE_URL", "mysql://u:hunter2@h/d", "`database_url`", "the database's is DATABASE_URL"),
         ("QINGNIAO_TOKENS_TTL_DAYS", "0", "`tokens.ttl_days`", "between 1 and 36500"),
         ("QINGNIAO_RETENTION_MESSAGES_DAYS", "-1", "`retention.messages_days`", "0, which keeps all"),
         ("QINGNIAO_RETENTION_EVERY_HOURS", "0", "`retention.every_hours`", "between 1 and 8760"),
@@ -78,6 +79,8 @@ fn a_bad_value_stops_every_command_and_names_key_variable_and_what_is_allowed() 
         ("QINGNIAO_LOG_FORMAT", "xml", "`log.format`", "text"),
         ("DATABASE_URL", "mysql://u:hunter2#x@h/d", "`database_url`", "# as %23"),
         ("DATABASE_URL", "mysql://u:hunter2@h:3306", "`database_url`", "the name of a database"),
+        ("DATABASE_URL", "mysql://u:hunter2@h/d?ssl_mode=REQUIRED", "`database_url`", "it takes ssl-mode, ssl-ca"),
+        ("DATABASE_URL", "mysql://u:hunter2@h/d?ssl-mode=BOGUS", "`database_url`", "REQUIRED"),
         ("DATABASE_URL", "sqlite::memory:", "`database_url`", "must name a file"),
         ("DATABASE_URL", "sqlite:x.db?mode=memory", "`database_url`", "must name a file"),
         ("QINGNIAO_HTTP_CONNECTIONS_MAX", "9223372036854775807", "`http.connections_max`", "1000000000 at most"),
@@ -199,7 +202,9 @@ fn a_port_in_use_stops_the_start_with_its_key() {
     let address = taken.local_addr().unwrap().to_string();
     let ended = run_with(&[("QINGNIAO_LISTEN", &address)], &["serve"]);
     assert_eq!(ended.code, Some(1));
-    assert!(ended.err.contains(&address) && ended.err.contains("QINGNIAO_LISTEN"), "{}", ended.err);
+    for words in [address.as_str(), "another program has it", "`listen` (QINGNIAO_LISTEN) another port"] {
+        assert!(ended.err.contains(words), "{words} is not in\n{}", ended.err);
+    }
 }
 
 #[test]
@@ -211,7 +216,56 @@ fn a_database_that_is_not_there_stops_the_start_and_no_password_is_shown() {
         let ended = run_with(&set, &[sub_command]);
         assert_eq!(ended.code, Some(1), "{}", ended.err);
         assert!(ended.err.contains("fatal error") && !ended.err.contains("hunter2"), "{}", ended.err);
+        assert!(ended.err.contains("(DATABASE_URL) at 127.0.0.1:1: "), "{}", ended.err);
     }
+}
+
+#[test]
+fn a_file_that_is_no_database_stops_the_start_and_is_named_with_its_key() {
+    let folder = folder();
+    std::fs::create_dir_all(folder.path().join("data/folder.db")).unwrap();
+    std::fs::write(folder.path().join("data/qingniao.db"), "no database ".repeat(1000)).unwrap();
+    let kept = run(command(folder.path()).env("DATABASE_URL", "sqlite:kept.db").arg("migrate"));
+    assert_eq!(kept.code, Some(0), "{}", kept.err);
+    for (url, file, key) in [
+        ("", "data/qingniao.db", "key `data_dir`, QINGNIAO_DATA_DIR"),
+        ("sqlite:data/folder.db", "data/folder.db", "key `database_url`, DATABASE_URL"),
+        ("sqlite:kept.db?mode=ro", "kept.db", "key `database_url`, DATABASE_URL"),
+    ] {
+        for sub_command in ["serve", "migrate"] {
+            let set = [("DATABASE_URL", url), ("QINGNIAO_LISTEN", "127.0.0.1:0")];
+            let ended = run(command(folder.path()).envs(set).arg(sub_command));
+            assert_eq!(ended.code, Some(1), "{}", ended.err);
+            assert!(ended.err.contains(&format!("the database {file} ({key}): ")), "{}", ended.err);
+        }
+    }
+}
+
+/// In `/proc` nobody makes a file, not even root, who may write everywhere else.
+#[test]
+fn a_folder_that_cannot_be_written_stops_the_start_with_the_key_that_named_it() {
+    for (variable, value, words) in [
+        ("QINGNIAO_DATA_DIR", "/proc", "/proc/qingniao.db.lock cannot be locked (key `data_dir`, QINGNIAO_DATA_DIR)"),
+        ("DATABASE_URL", "sqlite:///proc/x.db", "/proc/x.db.lock cannot be locked (key `database_url`, DATABASE_URL)"),
+        ("DATABASE_URL", "sqlite:///proc/x/x.db", "/proc/x cannot be made (key `database_url`, DATABASE_URL)"),
+        ("QINGNIAO_PUBLIC_DIR", "/proc", "/proc/uploads/.incoming (key `public_dir`, QINGNIAO_PUBLIC_DIR)"),
+    ] {
+        let ended = run_with(&[(variable, value), ("QINGNIAO_LISTEN", "127.0.0.1:0")], &["serve"]);
+        assert_eq!(ended.code, Some(1), "{}", ended.err);
+        assert!(ended.err.contains(words), "{words} is not in\n{}", ended.err);
+    }
+}
+
+#[test]
+fn a_path_of_ffmpeg_that_leads_nowhere_is_named() {
+    let folder = folder();
+    let words = "`covers.ffmpeg_path` /nope is not a file";
+    let checked = run(command(folder.path()).env("QINGNIAO_COVERS_FFMPEG_PATH", "/nope").arg("check-config"));
+    assert_eq!((checked.code, checked.out.as_str()), (Some(0), "the configuration is valid\n"));
+    assert!(checked.err.contains(words), "{}", checked.err);
+    let process = Process::start(command(folder.path()).env("QINGNIAO_COVERS_FFMPEG_PATH", "/nope"));
+    crate::support::eventually_blocking(words, || process.log().contains(words));
+    assert!(!process.log().contains("no ffmpeg was found"));
 }
 
 #[test]

@@ -64,6 +64,19 @@ async fn the_operators_address_is_not_the_chat_s() {
 }
 
 #[tokio::test]
+async fn the_help_of_the_queues_names_each_of_them() {
+    let server = watched().await;
+    let metrics = server.ask_operations("/metrics").await;
+    let help = metrics.text.lines().find(|line| line.starts_with("# HELP qingniao_queue_length ")).unwrap();
+    let series: Vec<&str> = metrics.text.lines().filter(|line| line.starts_with("qingniao_queue_length{")).collect();
+    assert!(series.len() >= 4, "{series:?}");
+    for line in series {
+        let queue = line.split('"').nth(1).unwrap();
+        assert!(help.contains(&format!("({queue})")), "{queue} is not in {help}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_whose_store_is_away_lives_but_is_not_ready() {
     let Some(url) = mysql_url().await else { return };
     let (host, name) = url.rsplit_once('@').unwrap().1.split_once('/').unwrap();

@@ -358,8 +358,9 @@ async fn chunked_bodies_are_taken() {
 async fn a_folder_that_cannot_be_written_is_an_error_of_the_server() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
-    std::fs::create_dir_all(&server.config.public_dir).unwrap();
-    std::fs::write(server.config.public_dir.join("uploads"), "no folder").unwrap();
+    let uploads = server.config.public_dir.join("uploads");
+    std::fs::remove_dir_all(&uploads).unwrap();
+    std::fs::write(&uploads, "no folder").unwrap();
     alice.upload("x", "a.png", PNG).await.refused(500, "服务器内部错误");
     alice.upload_aliyun("a.png", PNG).await.refused(400, "上传失败: 服务器内部错误");
 }
