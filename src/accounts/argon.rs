@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
+use rustix::process::nice;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, oneshot};
 use tracing::debug;
@@ -17,11 +18,10 @@ use crate::error::{AppError, Result};
 
 /// The nice value of hashing threads. On a core that chat keeps busy they still get a tenth.
 const NICE: i32 = 10;
-/// The lowest priority that there is.
-const NICE_MAX: i32 = 19;
 /// The slice of the core that hashing threads ask for: since Linux 6.12 whatever wakes with a shorter one (3 ms and less, where nobody
 /// asks) takes the core from them at once. With equal slices it waits for a tick or for several, whatever its priority. The longer it
 /// is, the longer they wait in turn where others keep the cores.
+#[cfg(target_os = "linux")]
 const SLICE: Duration = Duration::from_millis(10);
 /// A thread rests so long after each hash where the system knows no slices: the chat's p99 beside logins is 30 ms without.
 const REST: Duration = Duration::from_micros(300);
@@ -86,11 +86,10 @@ thread_local! {
     static GIVES_WAY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Lowers the calling thread's claims on its core. Whether all that wakes takes the core from it now.
+/// Asks for long slices for the calling thread. Whether it has them, so that all that wakes takes the core from it.
 #[cfg(target_os = "linux")]
-fn give_way() -> io::Result<bool> {
+fn lengthen_slices() -> io::Result<bool> {
     let mut wishes = uapi::sched_getattr(0, 0)?;
-    wishes.sched_nice = (wishes.sched_nice + NICE).min(NICE_MAX);
     wishes.sched_runtime = u64::try_from(SLICE.as_nanos()).map_err(io::Error::other)?;
     uapi::sched_setattr(0, &wishes, 0)?;
     // Older systems take a slice and forget it.
@@ -98,8 +97,7 @@ fn give_way() -> io::Result<bool> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn give_way() -> io::Result<bool> {
-    rustix::process::nice(NICE)?;
+fn lengthen_slices() -> io::Result<bool> {
     Ok(false)
 }
 
@@ -118,9 +116,15 @@ impl Threads {
             .max_blocking_threads(parallel_max)
             .thread_keep_alive(IDLE_MAX)
             .thread_name("password")
-            .on_thread_start(|| match give_way() {
-                Ok(gives_way) => GIVES_WAY.set(gives_way),
-                Err(cause) => debug!(%cause, "hashes run with the priority of everything else"),
+            .on_thread_start(|| {
+                if let Err(cause) = nice(NICE) {
+                    debug!(%cause, "hashes run with the priority of everything else");
+                }
+                match lengthen_slices() {
+                    Ok(gives_way) => GIVES_WAY.set(gives_way),
+                    // A sandbox may know the one call and not the other.
+                    Err(cause) => debug!(%cause, "hashes run in slices as short as those of everything else"),
+                }
             })
             .build()
             .map_err(AppError::internal)?;
@@ -244,7 +248,7 @@ mod tests {
         let threads = Threads::new(1).unwrap();
         let (theirs, gives_way) =
             threads.run(|| Ok(()), |_| (uapi::sched_getattr(0, 0).unwrap(), GIVES_WAY.get())).await.unwrap();
-        assert_eq!(theirs.sched_nice, (ours.sched_nice + NICE).min(NICE_MAX));
+        assert_eq!(theirs.sched_nice, (ours.sched_nice + NICE).min(19));
         assert_eq!(gives_way, Duration::from_nanos(theirs.sched_runtime) == SLICE);
         // Where the system knows slices, it says how long ours is.
         assert_eq!(gives_way, ours.sched_runtime > 0);
