@@ -20,6 +20,7 @@ mod descriptions;
 mod documents;
 mod envelope;
 mod examples;
+mod ffmpeg;
 mod friends;
 mod friends_input;
 mod fuzz;

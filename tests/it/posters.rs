@@ -1,6 +1,7 @@
 //! The poster that stands in for OSS's snapshot of a video (decision 24).
 
-use crate::covers::{RED, Studio, is_all, uploaded, with_impostor};
+use crate::covers::{RED, Studio, is_all, uploaded};
+use crate::ffmpeg::with_impostor;
 use crate::support::TestServer;
 
 /// What the client appends to the URL of a video that it believes to be in OSS.
