@@ -89,7 +89,7 @@ impl Server {
         });
         app.tasks.spawn(messages::committer::run(app.clone(), queue));
         app.tasks.spawn(media::start(app.clone()));
-        run_always(&app, "checkpoints", |app| async move { app.db.run_checkpoints(&app.stop).await });
+        run_always(&app, "upkeep", |app| async move { app.db.run_upkeep(&app.stop).await });
         run_always(&app, "receipts", messages::receipts::run);
         run_always(&app, "backlog", messages::backlog::run);
         run_always(&app, "delivery", messages::delivery::run);

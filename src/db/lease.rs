@@ -4,12 +4,79 @@
 //! later statement would take the answer of the one before it; or a transaction has begun that the driver knows nothing of,
 //! and a statement that is thought to be durable would become part of it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use sqlx::mysql::MySqlTransactionManager;
 use sqlx::pool::PoolConnection;
 use sqlx::{MySql, MySqlConnection, MySqlPool};
 use sqlx_core::transaction::TransactionManager;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
+use super::in_time;
 use crate::error::Result;
+
+/// How long MySQL may take for the question with which a connection is given back; then it is closed.
+const RETURN_MAX: Duration = Duration::from_secs(3);
+
+/// Connections nobody has needed since the last look, which comes this often, are closed: before MySQL does it, and writes a warning.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How long the end of such a connection may take.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+/// Lends the connections of one pool.
+#[derive(Clone, Debug)]
+pub struct Lender {
+    pool: MySqlPool,
+    /// How often since the last look.
+    lent: Arc<AtomicUsize>,
+}
+
+impl Lender {
+    /// Of a pool that looks after no connections itself: sqlx's would take each rest for a new one whenever it looks, and lend a
+    /// connection untried that leads nowhere.
+    pub(super) fn new(pool: MySqlPool) -> Self {
+        Self { pool, lent: Arc::default() }
+    }
+
+    /// The pool.
+    pub(super) const fn pool(&self) -> &MySqlPool {
+        &self.pool
+    }
+
+    pub(super) async fn lend(&self) -> Result<Lease> {
+        self.lent.fetch_add(1, Ordering::Relaxed);
+        Ok(Lease { connection: self.pool.acquire().await?, running: false })
+    }
+
+    pub(super) async fn begin(&self) -> Result<LeaseTx> {
+        let mut lease = self.lend().await?;
+        in_time(async {
+            let begun = MySqlTransactionManager::begin(lease.start(), None).await;
+            lease.ended();
+            Ok(begun?)
+        })
+        .await?;
+        Ok(LeaseTx { lease, open: true })
+    }
+
+    /// Closes what is not needed, until the server stops.
+    pub(super) async fn run(&self, stop: &CancellationToken) {
+        while stop.run_until_cancelled(sleep(LOOK_EVERY)).await.is_some() {
+            // The pool lends whatever has rested longest.
+            let needed = self.lent.swap(0, Ordering::Relaxed);
+            for _ in needed..self.pool.num_idle() {
+                let Some(rested) = self.pool.try_acquire() else { break };
+                if !matches!(timeout(CLOSE_MAX, rested.close()).await, Ok(Ok(()))) {
+                    debug!("a MySQL connection that nobody needs could not be closed politely");
+                }
+            }
+        }
+    }
+}
 
 /// A lent connection.
 pub struct Lease {
@@ -19,10 +86,6 @@ pub struct Lease {
 }
 
 impl Lease {
-    pub(super) async fn take(pool: &MySqlPool) -> Result<Self> {
-        Ok(Self { connection: pool.acquire().await?, running: false })
-    }
-
     /// The connection, for one statement, whose end must be told by [`Lease::ended`].
     pub fn start(&mut self) -> &mut MySqlConnection {
         self.running = true;
@@ -39,7 +102,13 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if self.running {
             self.connection.close_on_drop();
+            return;
         }
+        // sqlx asks MySQL once more before it takes a connection back: one that leads nowhere would keep its place in the pool
+        // for as long as the kernel is patient. Its end is not waited for.
+        let back = self.connection.return_to_pool();
+        #[expect(clippy::disallowed_methods, reason = "as sqlx does; a stop waits for the pool")]
+        drop(tokio::spawn(timeout(RETURN_MAX, back)));
     }
 }
 
@@ -50,23 +119,18 @@ pub struct LeaseTx {
 }
 
 impl LeaseTx {
-    pub(super) async fn begin(pool: &MySqlPool) -> Result<Self> {
-        let mut lease = Lease::take(pool).await?;
-        let begun = MySqlTransactionManager::begin(lease.start(), None).await;
-        lease.ended();
-        begun?;
-        Ok(Self { lease, open: true })
-    }
-
     /// The connection.
     pub fn lease(&mut self) -> &mut Lease {
         &mut self.lease
     }
 
     pub(super) async fn commit(mut self) -> Result<()> {
-        let committed = MySqlTransactionManager::commit(self.lease.start()).await;
-        self.lease.ended();
-        committed?;
+        in_time(async {
+            let committed = MySqlTransactionManager::commit(self.lease.start()).await;
+            self.lease.ended();
+            Ok(committed?)
+        })
+        .await?;
         self.open = false;
         Ok(())
     }

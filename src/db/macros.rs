@@ -18,18 +18,20 @@ macro_rules! execute_with {
                 #[allow(unused_mut, reason = "only blocks that loop assign to it")]
                 let mut $q = sqlx::query::<sqlx::MySql>($sql);
                 let bound = $bind;
-                let done = bound.execute(c.start()).await.map($crate::db::Done::from);
-                c.ended();
-                done
+                let asked = async {
+                    let done = bound.execute(c.start()).await;
+                    c.ended();
+                    Ok(done?.into())
+                };
+                $crate::db::in_time(asked).await
             }
             $crate::db::Conn::Sqlite(c) => {
                 #[allow(unused_mut, reason = "only blocks that loop assign to it")]
                 let mut $q = sqlx::query::<sqlx::Sqlite>($sql);
                 let bound = $bind;
-                bound.execute(&mut **c).await.map($crate::db::Done::from)
+                bound.execute(&mut **c).await.map($crate::db::Done::from).map_err($crate::error::AppError::from)
             }
         }
-        .map_err($crate::error::AppError::from)
     };
 }
 
@@ -41,18 +43,20 @@ macro_rules! fetch {
                 #[allow(unused_mut, reason = "only blocks that loop assign to it")]
                 let mut $q = sqlx::query_as::<sqlx::MySql, $row>($sql);
                 let bound = $bind;
-                let done = bound.$method(c.start()).await;
-                c.ended();
-                done
+                let asked = async {
+                    let done = bound.$method(c.start()).await;
+                    c.ended();
+                    Ok(done?)
+                };
+                $crate::db::in_time(asked).await
             }
             $crate::db::Conn::Sqlite(c) => {
                 #[allow(unused_mut, reason = "only blocks that loop assign to it")]
                 let mut $q = sqlx::query_as::<sqlx::Sqlite, $row>($sql);
                 let bound = $bind;
-                bound.$method(&mut **c).await
+                bound.$method(&mut **c).await.map_err($crate::error::AppError::from)
             }
         }
-        .map_err($crate::error::AppError::from)
     };
 }
 

@@ -21,11 +21,12 @@ use std::time::Duration;
 use checkpoint::Checkpoints;
 pub use claim::Claim;
 pub use error::{is_deadlock, is_unique_violation, needs_operator};
-use lease::{Lease, LeaseTx};
+use futures_util::FutureExt;
+use lease::{Lease, LeaseTx, Lender};
 pub(crate) use macros::{execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional};
 use prometheus::{Histogram, HistogramOpts, HistogramVec};
 use sqlx::pool::PoolConnection;
-use sqlx::{MySqlPool, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 use tokio_util::sync::CancellationToken;
 pub use url::check_url;
 use writer::{WriteLock, WriteTx, Writer};
@@ -38,9 +39,10 @@ const WORK_MAX: Duration = Duration::from_secs(10);
 
 /// Bounds work on the store. A database that vanished without a word answers nothing for many minutes, and whoever waits for
 /// it holds locks, places and connections that others need.
-pub async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let done = tokio::time::timeout(WORK_MAX, work).await;
-    done.unwrap_or_else(|late| Err(AppError::unavailable(late)))
+/// Each statement that goes to MySQL has this bound by itself.
+pub fn in_time<T>(work: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>> {
+    // Not an async function, which would hold `work` twice.
+    tokio::time::timeout(WORK_MAX, work).map(|done| done.unwrap_or_else(|late| Err(AppError::unavailable(late))))
 }
 
 /// The store.
@@ -54,7 +56,7 @@ pub struct Db {
 #[derive(Clone, Debug)]
 enum Pools {
     /// MySQL 8 or MariaDB 10.11 and later.
-    MySql(MySqlPool),
+    MySql(Lender),
     /// The embedded SQLite: readers run beside one writer, so that writers queue fairly instead of polling a lock.
     Sqlite {
         /// Connections that only read.
@@ -157,7 +159,7 @@ impl Db {
     pub async fn read(&self) -> Result<Lent> {
         let _waiting = self.waits.read.start_timer();
         Ok(match &self.pools {
-            Pools::MySql(pool) => Lent::MySql(Lease::take(pool).await?),
+            Pools::MySql(lender) => Lent::MySql(lender.lend().await?),
             Pools::Sqlite { readers, .. } => Lent::Sqlite(readers.acquire().await?),
         })
     }
@@ -166,7 +168,7 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx> {
         let _waiting = self.waits.transaction.start_timer();
         Ok(match &self.pools {
-            Pools::MySql(pool) => Tx::MySql(LeaseTx::begin(pool).await?),
+            Pools::MySql(lender) => Tx::MySql(lender.begin().await?),
             Pools::Sqlite { writer, checkpoints, .. } => {
                 checkpoints.expect_write();
                 Tx::Sqlite(writer.begin().await?)
@@ -174,10 +176,11 @@ impl Db {
         })
     }
 
-    /// Keeps the log of SQLite short until `stop`; MySQL sees to its own.
-    pub async fn run_checkpoints(&self, stop: &CancellationToken) {
-        if let Pools::Sqlite { checkpoints, .. } = &self.pools {
-            checkpoints.run(stop).await;
+    /// Keeps SQLite's log short, or closes connections to MySQL that nobody needs, until `stop`.
+    pub async fn run_upkeep(&self, stop: &CancellationToken) {
+        match &self.pools {
+            Pools::MySql(lender) => lender.run(stop).await,
+            Pools::Sqlite { checkpoints, .. } => checkpoints.run(stop).await,
         }
     }
 
@@ -185,7 +188,7 @@ impl Db {
     pub async fn write_one(&self) -> Result<Lent> {
         let _waiting = self.waits.write.start_timer();
         Ok(match &self.pools {
-            Pools::MySql(pool) => Lent::MySql(Lease::take(pool).await?),
+            Pools::MySql(lender) => Lent::MySql(lender.lend().await?),
             Pools::Sqlite { writer, checkpoints, .. } => {
                 checkpoints.expect_write();
                 Lent::SqliteWriter(writer.lock().await?)
@@ -209,7 +212,7 @@ impl Db {
     /// How the pools stand.
     pub fn pools(&self) -> Vec<PoolState> {
         match &self.pools {
-            Pools::MySql(pool) => vec![PoolState::of("mysql", pool)],
+            Pools::MySql(lender) => vec![PoolState::of("mysql", lender.pool())],
             Pools::Sqlite { readers, writer, .. } => {
                 vec![PoolState::of("sqlite_readers", readers), writer.state()]
             }
@@ -235,7 +238,7 @@ impl Db {
     /// Closes every connection; SQLite folds its log into the file.
     pub async fn close(&self) {
         match &self.pools {
-            Pools::MySql(pool) => pool.close().await,
+            Pools::MySql(lender) => lender.pool().close().await,
             Pools::Sqlite { readers, writer, .. } => {
                 readers.close().await;
                 writer.close().await;

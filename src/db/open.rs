@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection, Executor, MySqlConnection};
 
 use super::checkpoint::Checkpoints;
+use super::lease::Lender;
 use super::schema;
 use super::writer::Writer;
 use super::{Db, Pools, Waits};
@@ -23,8 +24,8 @@ const SQLITE_READERS_MAX: u32 = 4;
 const MYSQL_REST_MAX: Duration = Duration::from_millis(500);
 /// How long that trial may take.
 const MYSQL_PING_MAX: Duration = Duration::from_millis(300);
-/// A MySQL connection that rested longer than this is closed, before MySQL does it and writes a warning.
-const MYSQL_IDLE_MAX: Duration = Duration::from_secs(10);
+/// A MySQL connection that is older than this is closed and not lent again: what takes its place may reach another machine.
+const MYSQL_AGE_MAX: Duration = Duration::from_mins(30);
 /// Settings of each MySQL session, besides its isolation.
 ///
 /// The packed rows of `db::packed` would be cut at 1024 bytes. The last two end a transaction whose client is gone without a
@@ -54,7 +55,7 @@ impl Db {
     async fn migrated(pools: Pools) -> Result<Self> {
         let db = Self { pools, waits: Waits::default() };
         match &db.pools {
-            Pools::MySql(pool) => schema::migrate_mysql(&pool.connect_options()).await?,
+            Pools::MySql(lender) => schema::migrate_mysql(&lender.pool().connect_options()).await?,
             Pools::Sqlite { writer, .. } => schema::migrate_sqlite(writer.lock().await?.connection()).await?,
         }
         let tried = db.try_write().await;
@@ -143,7 +144,9 @@ async fn open_mysql(config: &Config) -> Result<Pools> {
     let pool = MySqlPoolOptions::new()
         .max_connections(config.database.connections_max)
         .test_before_acquire(false)
-        .idle_timeout(MYSQL_IDLE_MAX)
+        // See `Lender`.
+        .idle_timeout(None)
+        .max_lifetime(None)
         .acquire_timeout(Duration::from_millis(config.database.acquire_timeout_ms))
         .after_connect(|connection, _| {
             Box::pin(async move {
@@ -154,6 +157,9 @@ async fn open_mysql(config: &Config) -> Result<Pools> {
         })
         .before_acquire(|connection, meta| {
             Box::pin(async move {
+                if meta.age > MYSQL_AGE_MAX {
+                    return Ok(false);
+                }
                 if meta.idle_for > MYSQL_REST_MAX {
                     // One that does not answer soon is given up for a new one.
                     let answered = tokio::time::timeout(MYSQL_PING_MAX, connection.ping()).await;
@@ -164,7 +170,7 @@ async fn open_mysql(config: &Config) -> Result<Pools> {
         })
         .connect_with(options)
         .await?;
-    Ok(Pools::MySql(pool))
+    Ok(Pools::MySql(Lender::new(pool)))
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ impl MariaDb {
             .args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"])
             .arg(format!("--user={}", user()))
             .arg(format!("--datadir={}", folder.join("data").display()))
+            // Two that run at the same time would else remove each other's files.
+            .env("TMPDIR", folder)
             .stdin(Stdio::null())
             .output()
             .unwrap();

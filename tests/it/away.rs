@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use qingniao::db::Engine;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::support::{PATIENCE, Person, Proxy, Socket, TestServer, mysql_url, text_of};
 
@@ -165,7 +167,20 @@ async fn a_database_that_stalls_for_a_moment_is_waited_for() {
 #[tokio::test]
 async fn a_database_that_vanished_without_a_word_holds_nobody_for_ever() {
     let Some(mut town) = town().await else { return };
+    // More than there are connections.
+    let readers: Vec<Person> = town.senders.iter().cycle().take(8).cloned().collect();
     let acknowledged = under_load(&mut town, async |proxy, last_ok| {
+        let mut reading = JoinSet::new();
+        for reader in readers {
+            reading.spawn(async move {
+                loop {
+                    let reply = reader.get("grouplist/1").await;
+                    if reply.status != 200 {
+                        reply.refused(503, BUSY);
+                    }
+                }
+            });
+        }
         tokio::time::sleep(Duration::from_millis(500)).await;
         // As when another machine takes the database's address over.
         proxy.abandon();
@@ -175,8 +190,29 @@ async fn a_database_that_vanished_without_a_word_holds_nobody_for_ever() {
             assert!(gone.elapsed() < Duration::from_secs(13), "whoever waits gives up after ten seconds");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        reading.shutdown().await;
         tokio::time::sleep(Duration::from_millis(300)).await;
     })
     .await;
     expect_nothing_lost(town, acknowledged).await;
+}
+
+#[tokio::test]
+async fn connections_that_nobody_needs_any_more_are_closed() {
+    let server = TestServer::with(|config| config.operations.address = String::from("127.0.0.1:0")).await;
+    if server.app.db.engine() != Engine::MySql {
+        return;
+    }
+    let someone = server.user("someone").await;
+    let open = async || server.scrape().await.get("qingniao_database_connections{pool=\"mysql\",state=\"idle\"}");
+    // However fast each is, some of so many run at the same time.
+    while open().await < 3.0 {
+        join_all((0..50).map(|_| someone.get("grouplist/1"))).await;
+    }
+    let began = Instant::now();
+    while open().await > 1.0 {
+        assert!(began.elapsed() < Duration::from_secs(25), "MySQL, which does so after 30 s, would write a warning");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    someone.get("grouplist/1").await.ok();
 }
