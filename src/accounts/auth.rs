@@ -8,13 +8,14 @@ use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use tracing::warn;
 
 use super::model::Role;
 use super::service::{self, Bearer, Rejection};
 use crate::app::Shared;
 use crate::error::{AppError, Result};
 use crate::http::edge::query_token;
-use crate::http::serve::{Origin, client_address};
+use crate::http::serve::{Origin, client_address, is_unnamed_proxy};
 
 /// Anyone with a live token, even a former guest's.
 #[derive(Clone, Debug)]
@@ -81,6 +82,16 @@ impl FromRequestParts<Shared> for ClientAddress {
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self> {
         let origin =
             parts.extensions.get::<Origin>().ok_or_else(|| AppError::internal("a request without an origin"))?;
-        Ok(Self(client_address(origin.peer, &parts.headers, &app.config.http.trusted_proxies)))
+        let (peer, trusted) = (origin.peer, &app.config.http.trusted_proxies);
+        if is_unnamed_proxy(peer, &parts.headers, trusted) {
+            app.accounts.proxy_told.call_once(|| {
+                warn!(
+                    "{} sends X-Forwarded-For and is not in http.trusted_proxies: all who come through it share the limits of \
+                     one address. If it is a reverse proxy of yours, name it there",
+                    peer.ip().to_canonical()
+                );
+            });
+        }
+        Ok(Self(client_address(peer, &parts.headers, trusted)))
     }
 }

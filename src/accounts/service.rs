@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::sync::Cache;
@@ -53,6 +54,8 @@ pub struct State {
     guesses: Shares<(String, IpAddr)>,
     hash_turns: Shares<IpAddr>,
     registrations: Newcomers,
+    /// A reverse proxy that is not named was told of.
+    pub(super) proxy_told: Once,
 }
 
 impl State {
@@ -67,6 +70,7 @@ impl State {
             guesses: Shares::default(),
             hash_turns: Shares::default(),
             registrations: Newcomers::new(limits.registrations_per_address, HOUR_MS),
+            proxy_told: Once::new(),
         }
     }
 

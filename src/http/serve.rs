@@ -180,6 +180,16 @@ pub fn client_address(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr])
     address
 }
 
+/// Whether a peer says whom it speaks for, is not believed, and is near enough to be a proxy that an operator has forgotten to name.
+pub fn is_unnamed_proxy(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> bool {
+    let address = peer.ip().to_canonical();
+    let is_near = match address {
+        IpAddr::V4(address) => address.is_private() || address.is_loopback(),
+        IpAddr::V6(address) => address.is_unique_local() || address.is_loopback(),
+    };
+    is_near && headers.contains_key("x-forwarded-for") && !trusted.contains(&address)
+}
+
 /// The address of a hop; some proxies write its port as well.
 fn hop_address(hop: &str) -> Option<IpAddr> {
     let alone = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
@@ -202,6 +212,21 @@ pub fn base_url(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_that_nobody_has_named_is_told_from_clients() {
+        let is_unnamed = |peer: &str, header: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header, "203.0.113.9".parse().unwrap());
+            is_unnamed_proxy(peer.parse().unwrap(), &headers, &["10.0.0.2".parse().unwrap()])
+        };
+        for near in ["172.18.0.3:80", "127.0.0.1:80", "[fd00::1]:80", "[::ffff:192.168.0.1]:80", "10.0.0.3:80"] {
+            assert!(is_unnamed(near, "x-forwarded-for") && !is_unnamed(near, "x-real-ip"), "{near}");
+        }
+        for other in ["10.0.0.2:80", "203.0.113.1:80", "[2001:db8::1]:80"] {
+            assert!(!is_unnamed(other, "x-forwarded-for"), "{other}");
+        }
+    }
 
     #[test]
     fn the_base_url_is_what_the_client_wrote_and_a_trusted_proxy_saw() {

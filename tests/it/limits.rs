@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{PASSWORD, Person, Reply, TestServer, device_id, sign, unique};
+use crate::support::{
+    Door, PASSWORD, Person, Process, Reply, TestServer, command, device_id, eventually, sign, unique,
+};
 
 const HOUR_MS: i64 = 3_600_000;
 const TOO_MANY: &str = "请求过于频繁，请1个小时后再试";
@@ -20,6 +22,21 @@ async fn set_password(person: &Person, old: &str) -> Reply {
 
 async fn login(server: &TestServer, person: &Person, password: &str) -> Reply {
     server.post("/api/loginChat", json!({ "username": person.username, "password": password })).await
+}
+
+#[tokio::test]
+async fn a_proxy_that_nobody_has_named_is_told_of_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(&mut command(folder.path()));
+    let door = Door::to(process.address);
+    for _ in 0..3 {
+        let call = door.call(reqwest::Method::POST, "/api/loginChat").header("x-forwarded-for", "203.0.113.9");
+        let wrong = json!({ "username": "nobody", "password": PASSWORD });
+        call.json(&wrong).send().await.refused(400, "账号不存在或者被禁用");
+    }
+    let told = || process.log().matches("127.0.0.1 sends X-Forwarded-For and is not in http.trusted_proxies").count();
+    eventually("the log tells of it", async || told() > 0).await;
+    assert_eq!(told(), 1);
 }
 
 #[tokio::test]
