@@ -20,6 +20,7 @@ use crate::db::{in_time, needs_operator};
 use crate::error::{AppError, Result};
 use crate::groups::model::{Member, Room};
 use crate::ids::{GroupId, UserId};
+use crate::limits::Seldom;
 use crate::metrics::Commits;
 
 /// Messages waiting to be committed; past it senders wait, then are refused.
@@ -54,13 +55,14 @@ pub struct Committer {
     refused: IntCounter,
     /// When a batch could last not be stored, if none was since.
     failed_at: Arc<Mutex<Option<Instant>>>,
+    told: Arc<[Seldom; 2]>,
 }
 
 impl Committer {
     /// The two ends of the queue.
     pub fn new(counts: &Commits) -> (Self, mpsc::Receiver<Job>) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
-        (Self { queue, refused: counts.refused.clone(), failed_at: Arc::default() }, receiver)
+        (Self { queue, refused: counts.refused.clone(), failed_at: Arc::default(), told: Arc::default() }, receiver)
     }
 
     /// How long ago the last messages could not be stored, if that is how it stands.
@@ -70,6 +72,19 @@ impl Committer {
 
     fn ended(&self, failed: bool) {
         *self.failed_at.lock().expect("no code panics while it holds this lock") = failed.then(Instant::now);
+    }
+
+    /// Says why messages could not be stored, not once for each of the batches that fail while the store is away.
+    fn tell(&self, cause: &AppError, messages: usize) {
+        let (why, [acute, passing]) = (cause.for_log(), &*self.told);
+        if needs_operator(cause) && acute.is_due() {
+            error!(
+                cause = why,
+                messages, "messages cannot be stored: free space on the database's disk, or make the database writable"
+            );
+        } else if !needs_operator(cause) && passing.is_due() {
+            warn!(cause = why, messages, "messages could not be stored; their senders were told (said once a minute)");
+        }
     }
 
     /// Messages that wait to be committed.
@@ -116,22 +131,10 @@ pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Job>) {
             app.messages.committer.ended(outcome.is_err());
             if let Err(cause) = &outcome {
                 app.metrics.commits.failed.inc();
-                tell(cause, replies.len());
+                app.messages.committer.tell(cause, replies.len());
             }
             answer(replies, outcome);
         }
-    }
-}
-
-fn tell(cause: &AppError, messages: usize) {
-    let why = cause.for_log();
-    if needs_operator(cause) {
-        error!(
-            cause = why,
-            messages, "messages cannot be stored: free space on the database's disk, or make the database writable"
-        );
-    } else {
-        warn!(cause = why, messages, "a batch of messages could not be stored; their senders were told");
     }
 }
 
