@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Most keys counted at once; past it the ones whose window is over are dropped, then new keys are refused.
 const KEYS_MAX: usize = 500_000;
 /// How often they are looked for: it takes tens of milliseconds.
 const SWEEP_EVERY_MS: i64 = 60_000;
-/// How often whoever waits for a turn looks whether it has come.
-const TURN_POLL: Duration = Duration::from_millis(20);
 /// How often the same trouble is told.
 const TELL_EVERY: Duration = Duration::from_mins(1);
 
@@ -125,61 +124,62 @@ impl Seldom {
     }
 }
 
-/// What each key has at the moment.
+/// How much each key has at the moment of the same bound.
 #[derive(Clone, Debug)]
-pub struct Shares<K: Hash + Eq>(Arc<DashMap<K, usize>>);
+pub struct Shares<K: Hash + Eq> {
+    held: Arc<DashMap<K, Arc<Semaphore>>>,
+    max: usize,
+}
 
 /// What a key has, until it is dropped.
 #[derive(Debug)]
 pub struct Share<K: Hash + Eq> {
-    of: Shares<K>,
+    held: Arc<DashMap<K, Arc<Semaphore>>>,
     key: K,
-    amount: usize,
-}
-
-impl<K: Hash + Eq> Default for Shares<K> {
-    fn default() -> Self {
-        Self(Arc::default())
-    }
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<K: Hash + Eq + Clone> Shares<K> {
-    /// So much more for the key, unless it would have more than `max` then.
-    pub fn take(&self, key: K, amount: usize, max: usize) -> Option<Share<K>> {
-        if amount > max {
-            return None;
-        }
-        let mut has = self.0.entry(key.clone()).or_insert(0);
-        if *has > max - amount {
-            return None;
-        }
-        *has += amount;
-        drop(has);
-        Some(Share { of: self.clone(), key, amount })
+    /// At most `max` for each key.
+    pub fn new(max: usize) -> Self {
+        Self { held: Arc::default(), max: max.min(u32::MAX as usize) }
     }
 
-    /// Waits until the key may have one more: where many share something in the order of asking, one key must not fill the queue.
-    pub async fn turn(&self, key: K, max: usize) -> Share<K> {
-        loop {
-            if let Some(share) = self.take(key.clone(), 1, max) {
-                return share;
-            }
-            tokio::time::sleep(TURN_POLL).await;
-        }
+    /// So much more for the key, unless it would have too much then.
+    pub fn take(&self, key: K, amount: usize) -> Option<Share<K>> {
+        let (mut share, left) = self.of(key);
+        share.permit = left.try_acquire_many_owned(u32::try_from(amount).ok()?).ok();
+        share.permit.is_some().then_some(share)
+    }
+
+    /// Waits until the key may have so much more (all, if it is more than that), in the order of asking: where many share something
+    /// in the order of asking, one key must not fill the queue.
+    pub async fn turn(&self, key: K, amount: usize) -> Share<K> {
+        let (mut share, left) = self.of(key);
+        let amount = u32::try_from(amount.min(self.max)).unwrap_or(u32::MAX);
+        share.permit = Some(left.acquire_many_owned(amount).await.expect("the semaphore is never closed"));
+        share
+    }
+
+    /// A share of nothing yet, and what is left for its key.
+    fn of(&self, key: K) -> (Share<K>, Arc<Semaphore>) {
+        let left = self.held.entry(key.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.max))).clone();
+        (Share { held: self.held.clone(), key, permit: None }, left)
     }
 }
 
 impl<K: Hash + Eq> Drop for Share<K> {
     fn drop(&mut self) {
-        self.of.0.remove_if_mut(&self.key, |_, has| {
-            *has -= self.amount;
-            *has == 0
-        });
+        self.permit = None;
+        // Nobody else has any of it or waits: permits, and those who wait for them, hold the semaphore as well.
+        self.held.remove_if(&self.key, |_, left| Arc::strong_count(left) == 1);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[test]
@@ -221,11 +221,11 @@ mod tests {
 
     #[test]
     fn a_share_is_bounded_and_comes_back() {
-        let shares = Shares::default();
-        let held = [shares.take("a", 1, 3), shares.take("a", 2, 3), shares.take("b", 3, 3)];
-        assert!(held.iter().all(Option::is_some) && shares.take("a", 1, 3).is_none());
+        let shares = Shares::new(3);
+        let held = [shares.take("a", 1), shares.take("a", 2), shares.take("b", 3)];
+        assert!(held.iter().all(Option::is_some) && shares.take("a", 1).is_none() && shares.take("c", 4).is_none());
         drop(held);
-        assert!(shares.0.is_empty(), "nobody is remembered who has nothing");
+        assert!(shares.held.is_empty(), "nobody is remembered who has nothing");
     }
 
     #[test]
@@ -235,14 +235,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_comes_when_the_one_before_it_ends() {
-        let shares = Shares::default();
-        let first = shares.turn("a", 1).await;
-        let mut second = std::pin::pin!(shares.turn("a", 1));
-        assert!(tokio::time::timeout(2 * TURN_POLL, &mut second).await.is_err());
-        shares.turn("b", 1).await;
-        drop(first);
-        second.await;
+    async fn turns_come_in_the_order_of_asking() {
+        let shares = Shares::new(2);
+        let first = shares.turn("a", 9).await;
+        let mut second = std::pin::pin!(shares.turn("a", 2));
+        assert!((&mut second).now_or_never().is_none());
+        let mut gone = Box::pin(shares.turn("a", 2));
+        assert!((&mut gone).now_or_never().is_none());
+        let mut third = std::pin::pin!(shares.turn("a", 1));
+        assert!((&mut third).now_or_never().is_none() && shares.turn("b", 2).now_or_never().is_some());
+        drop((first, gone));
+        assert!((&mut third).now_or_never().is_none(), "the second was here before");
+        drop(second.await);
+        drop(third.await);
+        assert!(shares.held.is_empty(), "not even for those who waited in vain");
     }
 
     #[test]

@@ -67,8 +67,8 @@ impl State {
             faces: AtomicU64::default(),
             failures: SlidingLimit::new(limits.login_failures_per_hour, HOUR_MS),
             failures_by_address: SlidingLimit::new(limits.login_failures_per_address, HOUR_MS),
-            guesses: Shares::default(),
-            hash_turns: Shares::default(),
+            guesses: Shares::new(GUESSES_MAX),
+            hash_turns: Shares::new(HASHES_BY_NETWORK_MAX),
             registrations: Newcomers::new(limits.registrations_per_address, HOUR_MS),
             proxy_told: Once::new(),
         }
@@ -97,7 +97,7 @@ async fn counted(app: &App, ip: IpAddr, made: impl Future<Output = Result<Accoun
 
 /// The hash of a new account's password, unless its name is taken: a refusal must not cost a hash.
 async fn hash_for(app: &App, username: &str, password: &str, ip: IpAddr) -> Result<String> {
-    let _turn = turn_of(&app.accounts.hash_turns, ip, HASHES_BY_NETWORK_MAX).await;
+    let _turn = turn_of(&app.accounts.hash_turns, ip).await;
     let key = store::username_key(username);
     if store::find_account_by_username(&mut app.db.read().await?.conn(), &key).await?.is_some() {
         return Err(USERNAME_TAKEN);
@@ -198,8 +198,8 @@ impl Guess {
 
     /// Compares it with the stored hash. A wrong one counts even if its client does not wait for the answer.
     async fn verify(&self, password: &str, stored: &str) -> Result<Verdict> {
-        let _share = self.app.accounts.guesses.turn(self.key.clone(), GUESSES_MAX).await;
-        let _turn = turn_of(&self.app.accounts.hash_turns, self.key.1, HASHES_BY_NETWORK_MAX).await;
+        let _share = self.app.accounts.guesses.turn(self.key.clone(), 1).await;
+        let _turn = turn_of(&self.app.accounts.hash_turns, self.key.1).await;
         let wrong = self.clone();
         self.app.passwords.verify(password, stored, || self.admit(), move || wrong.was_wrong()).await
     }

@@ -34,7 +34,7 @@ pub struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self { turns: Arc::new(Semaphore::new(TURNS_MAX)), questions: Shares::default(), next: Shares::default() }
+        Self { turns: Arc::new(Semaphore::new(TURNS_MAX)), questions: Shares::new(QUESTIONS_MAX), next: Shares::new(1) }
     }
 }
 
@@ -88,7 +88,7 @@ pub async fn list(app: &App, me: UserId, kind: Option<&str>) -> Result<Vec<Entry
 
 /// My entries that answer `question`, best first.
 pub async fn search(app: &App, me: UserId, kind: Option<&str>, question: &str) -> Result<Vec<Entry>> {
-    let share = app.answers.questions.take(me, 1, QUESTIONS_MAX).ok_or_else(AppError::busy)?;
+    let share = app.answers.questions.take(me, 1).ok_or_else(AppError::busy)?;
     let next = app.answers.next.turn(me, 1).await;
     // Five hundred long entries take milliseconds and a connection, which everybody else's messages would wait for.
     let turn = app.answers.turns.clone().acquire_owned().await.map_err(AppError::internal)?;

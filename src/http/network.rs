@@ -19,13 +19,14 @@ pub fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Waits until the network of `address` may have one more, of `max`, of what all share. This machine itself has no bound, for the
-/// same reason as with [`Newcomers`].
-pub async fn turn_of(shares: &Shares<IpAddr>, address: IpAddr, max: usize) -> Option<Share<IpAddr>> {
-    if address.to_canonical().is_loopback() {
-        return None;
-    }
-    Some(shares.turn(network_of(address), max).await)
+/// On which network's account `address` is. This machine itself has no bound: see [`Newcomers`].
+pub fn bounded_network(address: IpAddr) -> Option<IpAddr> {
+    (!address.to_canonical().is_loopback()).then(|| network_of(address))
+}
+
+/// Waits until the network of `address`, if there is a bound on it, may have one more of what all share.
+pub async fn turn_of(shares: &Shares<IpAddr>, address: IpAddr) -> Option<Share<IpAddr>> {
+    Some(shares.turn(bounded_network(address)?, 1).await)
 }
 
 /// How many newcomers a network sends in a window. This machine itself has no limit: that is a script of the operator's, or
@@ -60,9 +61,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_network_waits_for_itself_and_for_nobody_else() {
-        let shares = Shares::default();
+        let shares = Shares::new(1);
         let of = |address: &str| address.parse::<IpAddr>().unwrap();
-        let soon = |address| timeout(Duration::from_millis(50), turn_of(&shares, address, 1));
+        let soon = |address| timeout(Duration::from_millis(50), turn_of(&shares, address));
         let first = soon(of("2001:db8::1")).await.expect("nobody has any");
         assert!(first.is_some());
         assert!(soon(of("2001:db8::2")).await.is_err(), "it is the same network");

@@ -79,11 +79,11 @@ impl Slots {
             bodies: Arc::new(Semaphore::new(places.bodies_bytes)),
             replies: Replies {
                 all: Arc::new(Semaphore::new(places.bodies_bytes)),
-                by_network: Shares::default(),
+                by_network: Shares::new(places.bodies_bytes / REPLIES_SHARE),
                 by_network_max: places.bodies_bytes / REPLIES_SHARE,
             },
+            by_network: Shares::new(places.by_network),
             places,
-            by_network: Shares::default(),
             counts,
             told: Seldom::default(),
         }
@@ -100,7 +100,7 @@ impl Slots {
             None
         } else {
             let network = network_of(peer);
-            let Some(share) = self.by_network.take(network, 1, self.places.by_network) else {
+            let Some(share) = self.by_network.take(network, 1) else {
                 self.counts.refused.inc();
                 self.tell(network);
                 return None;
@@ -166,7 +166,7 @@ impl Slot {
         let by_network = match &self.network {
             None => None,
             Some((network, _)) => {
-                let share = self.replies.by_network.take(*network, bytes, self.replies.by_network_max);
+                let share = self.replies.by_network.take(*network, bytes);
                 if share.is_none() {
                     return false;
                 }

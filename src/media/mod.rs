@@ -58,15 +58,17 @@ impl State {
         Ok(Self {
             uploads: Semaphore::new(config.uploads.parallel_max),
             uploads_max: config.uploads.parallel_max,
-            uploads_by_user: Shares::default(),
-            uploads_by_network: Shares::default(),
-            covers_by_user: Shares::default(),
-            cover_turns: Shares::default(),
-            cover_turns_by_network: Shares::default(),
+            uploads_by_user: Shares::new(service::UPLOADS_BY_USER_MAX),
+            uploads_by_network: Shares::new(
+                (config.uploads.parallel_max / service::UPLOADS_SHARE).max(service::UPLOADS_BY_USER_MAX),
+            ),
+            covers_by_user: Shares::new(service::COVERS_BY_USER_MAX),
+            cover_turns: Shares::new(1),
+            cover_turns_by_network: Shares::new(1),
             covers: covers::Covers::new(config)?,
             reads: Arc::new(Semaphore::new(public::READS_MAX)),
             draws: Arc::new(Semaphore::new(service::DRAWS_MAX)),
-            draws_by_user: Shares::default(),
+            draws_by_user: Shares::new(service::DRAWS_BY_USER_MAX),
             qr_codes: qrcode::cache(),
         })
     }

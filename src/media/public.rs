@@ -90,7 +90,7 @@ fn is_video(place: &Place) -> bool {
 
 async fn poster(app: &App, place: &Place, ip: IpAddr) -> Result<PathBuf> {
     // One at a time for each network: no token is needed, and ffmpeg is what all wait for.
-    let turn = turn_of(&app.media.cover_turns_by_network, ip, 1);
+    let turn = turn_of(&app.media.cover_turns_by_network, ip);
     app.media.covers.poster(&app.blobs.disk, place, turn).await.map_err(|cause| match cause {
         NoCover::Slow => AppError::busy(),
         NoCover::Io(cause) if cause.kind() == io::ErrorKind::NotFound => AppError::NotFound,

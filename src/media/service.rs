@@ -25,16 +25,16 @@ use crate::ids::{GroupId, UserId};
 use crate::limits::Share;
 
 /// Uploads of one person at once; the client sends up to nine pictures together.
-const UPLOADS_BY_USER_MAX: usize = 16;
+pub(super) const UPLOADS_BY_USER_MAX: usize = 16;
 /// Of the places for uploads, one network gets one part in so many, or what one person may have: uploads that crawl must not take
 /// all of them.
-const UPLOADS_SHARE: usize = 4;
+pub(super) const UPLOADS_SHARE: usize = 4;
 /// Covers that one person may wait for: one for each file that the client sends together.
-const COVERS_BY_USER_MAX: usize = 9;
+pub(super) const COVERS_BY_USER_MAX: usize = 9;
 /// QR codes drawn at once: each takes a core, and a picture of a megabyte, for some milliseconds.
 pub(super) const DRAWS_MAX: usize = 2;
 /// Of one person: codes that are drawn or wait for it in the one queue of all.
-const DRAWS_BY_USER_MAX: usize = 4;
+pub(super) const DRAWS_BY_USER_MAX: usize = 4;
 /// How long an upload waits for a place.
 const PLACE_PATIENCE: Duration = Duration::from_secs(30);
 /// Characters of a folder's name.
@@ -58,18 +58,13 @@ pub struct UploadPlace<'a> {
 /// Waits for a place among the uploads, and for one of its network's; a person who has many already is refused. Loopback is
 /// exempt: it may be everybody, behind a proxy that is missing from `http.trusted_proxies`.
 pub async fn upload_place(app: &App, user: UserId, ip: IpAddr) -> Result<UploadPlace<'_>> {
-    let by_user = app.media.uploads_by_user.take(user, 1, UPLOADS_BY_USER_MAX).ok_or(TOO_MANY)?;
+    let by_user = app.media.uploads_by_user.take(user, 1).ok_or(TOO_MANY)?;
     let place = async {
-        let by_network = network_place(app, ip).await;
+        let by_network = turn_of(&app.media.uploads_by_network, ip).await;
         let slot = app.media.uploads.acquire().await.map_err(AppError::internal)?;
         Ok(UploadPlace { _slot: slot, _by_user: by_user, _by_network: by_network })
     };
     tokio::time::timeout(PLACE_PATIENCE, place).await.unwrap_or_else(|_| Err(AppError::busy()))
-}
-
-async fn network_place(app: &App, ip: IpAddr) -> Option<Share<IpAddr>> {
-    let max = (app.media.uploads_max / UPLOADS_SHARE).max(UPLOADS_BY_USER_MAX);
-    turn_of(&app.media.uploads_by_network, ip, max).await
 }
 
 /// The folder that a client names for its uploads; each `_` begins a folder inside (contract: messaging 4.30a).
@@ -163,10 +158,10 @@ pub struct Cover {
 
 /// Makes a picture of a video that this server has, or that is on a host it may ask (decision 23).
 pub async fn cover(app: &App, me: UserId, ip: IpAddr, video_url: &str, shot: &Shot, extension: &str) -> Result<Cover> {
-    let _share = app.media.covers_by_user.take(me, 1, COVERS_BY_USER_MAX).ok_or(TOO_MANY_COVERS)?;
+    let _share = app.media.covers_by_user.take(me, 1).ok_or(TOO_MANY_COVERS)?;
     let _turn = app.media.cover_turns.turn(me, 1).await;
     // A network has as many people as it likes.
-    let _turn_of_network = turn_of(&app.media.cover_turns_by_network, ip, 1).await;
+    let _turn_of_network = turn_of(&app.media.cover_turns_by_network, ip).await;
     let picture = picture_of(app, video_url, shot).await.map_err(|cause| {
         app.metrics.uploads.covers_failed.inc();
         match &cause {
@@ -280,7 +275,7 @@ pub async fn code_picture(app: &App, me: UserId, text: String) -> Result<Bytes> 
     if let Some(picture) = app.media.qr_codes.get(&text) {
         return Ok(picture);
     }
-    let share = app.media.draws_by_user.turn(me, DRAWS_BY_USER_MAX).await;
+    let share = app.media.draws_by_user.turn(me, 1).await;
     let slot = app.media.draws.clone().acquire_owned().await.map_err(AppError::internal)?;
     let drawn = tokio::task::spawn_blocking(move || {
         // The work goes on if nobody waits for it any more, and so does its turn.
