@@ -9,6 +9,7 @@ mod pings;
 pub mod signal;
 pub mod wire;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,11 +25,13 @@ use tracing::{debug, warn};
 use wire::Wire;
 
 use crate::accounts::Role;
+use crate::accounts::auth::ClientAddress;
 use crate::accounts::service::{self as accounts, Bearer, Rejection};
 use crate::app::{App, Shared};
 use crate::db::in_time;
 use crate::error::{AppError, Result};
 use crate::http::edge::query_token;
+use crate::http::network::bounded_network;
 use crate::http::serve::Origin;
 use crate::hub::{Frame, Session, Ticket};
 
@@ -52,17 +55,21 @@ impl Default for State {
 
 /// `GET /ws?token=`. The upgrade is always accepted, failures follow as a frame: a refused upgrade would make the client
 /// retry for ever, ever faster (decision 12).
-pub async fn connect(extract::State(app): extract::State<Shared>, mut request: Request) -> Result<Response> {
-    let token = query_token(request.uri().query());
+pub async fn connect(
+    extract::State(app): extract::State<Shared>,
+    ClientAddress(ip): ClientAddress,
+    mut request: Request,
+) -> Result<Response> {
+    let (token, network) = (query_token(request.uri().query()), bounded_network(ip));
     let slot = request.extensions_mut().remove::<Origin>().map(|origin| origin.slot);
     let (response, upgrade) = wire::accept(&mut request).ok_or_else(|| AppError::refused("请使用 WebSocket 连接"))?;
     let own = app.clone();
     app.metrics.sockets.opening.inc();
-    let opened_at = Instant::now();
+    let caller = Caller { token, network, opened_at: Instant::now() };
     own.tasks.spawn(async move {
         // Boxed apart: what a socket needs while it opens would otherwise stay with it for life.
         match Box::pin(open_wire(upgrade)).await {
-            Ok(wire) => Box::pin(serve(app, wire, token, opened_at)).await,
+            Ok(wire) => Box::pin(serve(app, wire, caller)).await,
             Err(cause) => {
                 app.metrics.sockets.opening.dec();
                 app.metrics.sockets.failed.inc();
@@ -74,18 +81,25 @@ pub async fn connect(extract::State(app): extract::State<Shared>, mut request: R
     Ok(response)
 }
 
+/// Who opens a socket.
+struct Caller {
+    token: Option<String>,
+    network: Option<IpAddr>,
+    opened_at: Instant,
+}
+
 /// Boxed, because each task that it passes through would keep a place of its size.
 async fn open_wire(upgrade: OnUpgrade) -> std::io::Result<Box<Wire>> {
     Wire::new(upgrade.await.map_err(std::io::Error::other)?).await.map(Box::new)
 }
 
-async fn serve(app: Arc<App>, mut wire: Box<Wire>, token: Option<String>, opened_at: Instant) {
+async fn serve(app: Arc<App>, mut wire: Box<Wire>, caller: Caller) {
     let opened = tokio::select! {
         biased;
         () = app.stop.cancelled() => None,
-        opened = Box::pin(register(&app, &mut wire, token.as_deref(), opened_at)) => opened,
+        opened = Box::pin(register(&app, &mut wire, &caller)) => opened,
     };
-    drop(token);
+    drop(caller);
     app.metrics.sockets.opening.dec();
     let Some(registration) = opened else { return };
     app.metrics.sockets.opened.inc();
@@ -121,13 +135,8 @@ impl Drop for Registration<'_> {
 }
 
 /// Registers the socket, or tells the client what is wrong.
-async fn register<'a>(
-    app: &'a App,
-    wire: &mut Wire,
-    token: Option<&str>,
-    opened_at: Instant,
-) -> Option<Registration<'a>> {
-    match open(app, token, opened_at).await {
+async fn register<'a>(app: &'a App, wire: &mut Wire, caller: &Caller) -> Option<Registration<'a>> {
+    match open(app, caller).await {
         Ok(Ok(registration)) => Some(registration),
         Ok(Err(refused)) => {
             app.metrics.sockets.refused.inc();
@@ -144,21 +153,13 @@ async fn register<'a>(
 }
 
 /// Checks the token, prepares the first frames and registers the socket, or says why not.
-async fn open<'a>(
-    app: &'a App,
-    token: Option<&str>,
-    opened_at: Instant,
-) -> Result<Result<Registration<'a>, &'static str>> {
-    let Some(token) = token else { return Ok(Err("缺少 token 参数")) };
+async fn open<'a>(app: &'a App, caller: &Caller) -> Result<Result<Registration<'a>, &'static str>> {
+    let Some(token) = &caller.token else { return Ok(Err("缺少 token 参数")) };
     let _turn = app.gateway.opening.acquire().await.expect("the semaphore is never closed");
-    in_time(open_with(app, token, opened_at)).await
+    in_time(open_with(app, token, caller)).await
 }
 
-async fn open_with<'a>(
-    app: &'a App,
-    token: &str,
-    opened_at: Instant,
-) -> Result<Result<Registration<'a>, &'static str>> {
+async fn open_with<'a>(app: &'a App, token: &str, caller: &Caller) -> Result<Result<Registration<'a>, &'static str>> {
     let bearer = match check(app, token).await? {
         Ok(bearer) => bearer,
         Err(refused) => return Ok(Err(refused)),
@@ -169,7 +170,8 @@ async fn open_with<'a>(
         former: bearer.former,
         token_id: bearer.token_id.into(),
         answers_pings: bearer.answers_pings,
-        opened_at,
+        opened_at: caller.opened_at,
+        network: caller.network,
     };
     let session = app.hub.register(bearer.user.id, ticket, greeting);
     let registration = Registration { app, session };

@@ -27,6 +27,9 @@ use crate::hub::Frame;
 const READ_BUFFER: usize = 512;
 /// Largest message that a client may send: it has nothing to say beyond a ping.
 const CLIENT_MESSAGE_MAX: usize = 64 * 1024;
+/// What is left of a frame is shared from so many bytes on, and not copied: of a group's thousands who read slowly, each would
+/// hold a copy.
+const SHARED_MIN: usize = 16 * 1024;
 /// Frames written by one system call.
 const SLICES_MAX: usize = 64;
 
@@ -59,6 +62,24 @@ pub fn accept(request: &mut Request) -> Option<(Response, OnUpgrade)> {
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accepted);
     headers.extend(protocol.map(|protocol| (header::SEC_WEBSOCKET_PROTOCOL, protocol)));
     Some((response, upgrade))
+}
+
+/// What is left of the last `count` frames and what comes after them, to be held until the network takes it.
+fn held(frames: &[Frame], left: &[&[u8]], count: usize) -> Vec<Bytes> {
+    let (of_frames, after) = left.split_at(count);
+    let (mut held, mut copied) = (Vec::new(), Vec::new());
+    for (frame, left) in frames[frames.len() - count..].iter().zip(of_frames) {
+        if left.len() < SHARED_MIN {
+            copied.extend_from_slice(left);
+            continue;
+        }
+        held.push(Bytes::from(std::mem::take(&mut copied)));
+        held.push(frame.part(left));
+    }
+    copied.extend(after.concat());
+    held.push(Bytes::from(copied));
+    held.retain(|bytes| !bytes.is_empty());
+    held
 }
 
 fn names(headers: &HeaderMap, name: &header::HeaderName, word: &str) -> bool {
@@ -129,14 +150,7 @@ impl Wire {
                 rest = &mut rest[1..];
             }
         }
-        Ok(match (frames, &*rest) {
-            (_, []) => Vec::new(),
-            // A frame that is longer than a burst comes alone: of a group's thousands who read slowly, each would hold a copy.
-            ([frame], [left, ping @ ..]) if rest.len() > usize::from(has_ping) => {
-                vec![frame.part(left), Bytes::from(ping.concat())]
-            }
-            (_, rest) => vec![Bytes::from(rest.concat())],
-        })
+        Ok(if rest.is_empty() { Vec::new() } else { held(frames, rest, rest.len() - usize::from(has_ping)) })
     }
 
     /// Writes what [`Wire::start`] left. If it is dropped before its end, so must be the socket.
@@ -160,5 +174,29 @@ impl Wire {
     pub async fn close(&mut self, code: Option<u16>) -> Result<()> {
         let frame = code.map(|code| CloseFrame { code: CloseCode::from(code), reason: Utf8Bytes::default() });
         self.socket.send(Message::Close(frame)).await.map_err(Error::other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_network_did_not_take_is_held_in_order_and_long_frames_are_shared() {
+        let frames = [5, SHARED_MIN, 7, 2 * SHARED_MIN, 9].map(|length| Frame::text(&[&vec![b'x'; length]]));
+        let ping = Frame::ping(1);
+        for skipped in 0..=frames.len() {
+            let mut left: Vec<&[u8]> = frames[skipped..].iter().map(Frame::bytes).chain([ping.as_slice()]).collect();
+            left[0] = &left[0][1..];
+            let held = held(&frames, &left, frames.len() - skipped);
+            assert_eq!(held.concat(), left.concat(), "{skipped}");
+            assert!(held.iter().all(|bytes| !bytes.is_empty()));
+            let shared = held.iter().filter(|held| frames.iter().any(|frame| shares(frame, held))).count();
+            assert_eq!(shared, [2, 2, 1, 1, 0, 0][skipped]);
+        }
+    }
+
+    fn shares(frame: &Frame, bytes: &Bytes) -> bool {
+        frame.bytes().as_ptr_range().contains(&bytes.as_ptr())
     }
 }

@@ -49,6 +49,18 @@ impl Frame {
         &self.0
     }
 
+    /// The same, with something that is dropped when the last copy of it is.
+    #[must_use]
+    pub fn holding(self, held: impl Send + 'static) -> Self {
+        struct Held<T>(Bytes, T);
+        impl<T> AsRef<[u8]> for Held<T> {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        Self(Bytes::from_owner(Held(self.0, held)))
+    }
+
     /// A part of [`Frame::bytes`], shared and not copied.
     pub fn part(&self, part: &[u8]) -> Bytes {
         self.0.slice_ref(part)

@@ -193,7 +193,8 @@ impl Mailbox {
         if self.carried.binary_search(&receipt.message).is_ok() {
             return Step::Done;
         }
-        let Some(number) = session.push_message(frame, bytes_max) else { return Step::Full };
+        // The largest comes alone.
+        let Some(number) = session.push_message(frame, bytes_max.max(frame.len())) else { return Step::Full };
         self.position = self.position.max(receipt.message);
         self.in_flight.push_back(InFlight { session: session.id, number, receipt, early: false });
         Step::Done
@@ -301,7 +302,6 @@ fn record(confirmed: &mut Confirmed, entry: &InFlight) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
 
     use super::*;
     use crate::ids::UserId;
@@ -309,14 +309,7 @@ mod tests {
     const ROOM: usize = 64;
 
     fn session(id: u64, registered: bool) -> Arc<Session> {
-        let ticket = Ticket {
-            registered,
-            former: false,
-            token_id: id.to_string().into(),
-            answers_pings: false,
-            opened_at: Instant::now(),
-        };
-        Arc::new(Session::new(id, UserId(7), ticket, Vec::new()))
+        Arc::new(Session::new(id, UserId(7), Ticket::of(registered, &id.to_string()), Vec::new()))
     }
 
     fn mailbox(sockets: &[(u64, bool)]) -> Mailbox {
@@ -408,7 +401,7 @@ mod tests {
     #[test]
     fn a_message_that_found_no_room_keeps_pushes_early() {
         let mut mailbox = mailbox(&[(1, true)]);
-        mailbox.push(&frame(ROOM), direct(5), None, ROOM);
+        mailbox.push(&frame(ROOM - 2), direct(5), None, ROOM);
         mailbox.push(&frame(1), direct(6), None, ROOM);
         mailbox.active().unwrap().take(ROOM);
         mailbox.push(&frame(1), direct(7), None, ROOM);

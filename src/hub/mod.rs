@@ -30,6 +30,9 @@ use crate::metrics::Overflows;
 const ASKED_TTL: Duration = Duration::from_secs(15);
 /// Most such calls remembered. Past it a new call reaches only sockets that are registered already.
 const ASKED_MAX: usize = 200_000;
+/// Bytes that a drain has queued for its socket (one message at least). What it would queue beyond that is safe in the store, and
+/// a herd of slow readers would have it in memory.
+const DRAIN_AHEAD_MAX: usize = 128 * 1024;
 
 /// The connected users of this process.
 #[derive(Debug)]
@@ -227,10 +230,19 @@ impl Hub {
         self.mailbox_of(drain).map(|mailbox| mailbox.held_elsewhere())
     }
 
-    /// Pushes one pending message on behalf of `drain`.
+    /// Whether the socket has taken all messages so far: before a large one is read for it.
+    pub fn drain_clear(&self, drain: &Drain) -> Step {
+        match self.mailbox_of(drain) {
+            None => Step::Over,
+            Some(_) if drain.session.is_clear() => Step::Done,
+            Some(_) => Step::Full,
+        }
+    }
+
+    /// Pushes one pending message on behalf of `drain`, which is never far ahead of its socket.
     pub fn drain_push(&self, drain: &Drain, frame: &Frame, receipt: Receipt) -> Step {
         let Some(mut mailbox) = self.mailbox_of(drain) else { return Step::Over };
-        mailbox.drain_push(frame, receipt, self.outbox_bytes_max)
+        mailbox.drain_push(frame, receipt, self.outbox_bytes_max.min(DRAIN_AHEAD_MAX))
     }
 
     /// Everything up to `position` has been pushed and the store showed nothing more. `None` if the drain is over; if too
@@ -330,8 +342,7 @@ mod tests {
         let hub = Hub::new(1000, Overflows::new(&Registry::new()));
         for (user, ago, asked) in [(1, ASKED_TTL, true), (2, ASKED_TTL / 2, false)] {
             let opened_at = Instant::now().checked_sub(ago).expect("the machine has run for that long");
-            let ticket =
-                Ticket { registered: true, former: false, token_id: "1".into(), answers_pings: false, opened_at };
+            let ticket = Ticket { opened_at, ..Ticket::of(true, "1") };
             let session = hub.register(UserId(user), ticket, Vec::new());
             assert_eq!(session.has_asked(), asked);
         }

@@ -1,6 +1,7 @@
 //! One socket as the rest of the server sees it: a bounded queue of frames that its connection task writes.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
@@ -29,6 +30,17 @@ pub struct Ticket {
     pub answers_pings: bool,
     /// When the client was told that its socket is open.
     pub opened_at: Instant,
+    /// The network that it comes from; `None` for this machine itself, on which no network's bound lies.
+    pub network: Option<IpAddr>,
+}
+
+#[cfg(test)]
+impl Ticket {
+    /// One that was just opened with the token `token_id`.
+    pub fn of(registered: bool, token_id: &str) -> Self {
+        let (token_id, opened_at) = (token_id.into(), Instant::now());
+        Self { registered, former: false, token_id, answers_pings: false, opened_at, network: None }
+    }
 }
 
 /// How a connection is to end.
@@ -118,10 +130,10 @@ impl Session {
         true
     }
 
-    /// Queues a message and returns its number on this socket, or `None` if `bytes_max` bytes are waiting already.
+    /// Queues a message and returns its number on this socket, or `None` if more than `bytes_max` bytes would wait then.
     pub(super) fn push_message(&self, frame: &Frame, bytes_max: usize) -> Option<u64> {
         let mut queue = self.lock();
-        if queue.message_bytes > 0 && queue.message_bytes + frame.len() > bytes_max {
+        if queue.message_bytes + frame.len() > bytes_max {
             return None;
         }
         queue.message_bytes += frame.len();
@@ -131,6 +143,11 @@ impl Session {
         drop(queue);
         self.wake.notify_one();
         Some(number)
+    }
+
+    /// Whether no message waits to be written.
+    pub(super) fn is_clear(&self) -> bool {
+        self.lock().message_bytes == 0
     }
 
     /// Queues a heartbeat and has the connection task see whether the peer still answers. Returns false if it was dropped.
@@ -252,14 +269,7 @@ mod tests {
 
     /// The greeting has 7 bytes and a header of 2.
     fn session() -> Session {
-        let ticket = Ticket {
-            registered: true,
-            former: false,
-            token_id: "t".into(),
-            answers_pings: false,
-            opened_at: Instant::now(),
-        };
-        Session::new(1, UserId(7), ticket, vec![Frame::text(&[b"welcome"])])
+        Session::new(1, UserId(7), Ticket::of(true, "t"), vec![Frame::text(&[b"welcome"])])
     }
 
     #[tokio::test]
@@ -284,10 +294,13 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_takes_no_more_than_its_bound_but_always_one_message() {
+    fn the_queue_takes_no_more_than_its_bound() {
         let session = session();
-        assert_eq!(session.push_message(&frame(100), 50), Some(1), "or it could never be sent");
+        assert_eq!(session.push_message(&frame(100), 50), None);
+        assert!(session.is_clear());
+        assert_eq!(session.push_message(&frame(48), 50), Some(1));
         assert_eq!(session.push_message(&frame(2), 50), None);
+        assert!(!session.is_clear());
         session.take(1000);
         assert_eq!(session.push_message(&frame(2), 50), Some(2));
     }

@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
 
 use prometheus::Registry;
 use proptest::prelude::*;
@@ -272,13 +271,7 @@ impl World {
 
     fn open(&mut self, registered: bool) {
         // The token's id is the socket's number, so that each can be muted alone.
-        let ticket = Ticket {
-            registered,
-            former: false,
-            token_id: self.sockets.len().to_string().into(),
-            answers_pings: false,
-            opened_at: Instant::now(),
-        };
+        let ticket = Ticket::of(registered, &self.sockets.len().to_string());
         let session = self.hub().register(ME, ticket, vec![Frame::text(&[b"welcome"])]);
         let asked = session.has_asked();
         self.sockets.push(Socket { session, alive: true, asked, pipe: VecDeque::new(), written: Vec::new(), read: 0 });

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, warn};
 
 use super::agenda::Agenda;
+use super::large::Room;
 use super::model::{Due, frame};
 use super::{backlog, receipts, store};
 use crate::app::App;
@@ -23,8 +24,9 @@ use crate::ids::{MessageId, SubscriptionId};
 
 /// Pending messages looked up at a time, without their bodies.
 const PAGE_MAX: usize = 512;
-/// Bodies read at a time, in bytes (one body at least).
-const BODIES_BYTES_MAX: i64 = 512 * 1024;
+/// Bodies read at a time, in bytes. One that is longer is large: it is read alone, when its socket has taken what came before it and
+/// there is room for it ([`super::large`]).
+const BODIES_BYTES_MAX: i64 = 64 * 1024;
 /// Drains that read the store at the same time; a herd of reconnecting clients queues here.
 const READERS_MAX: usize = 16;
 /// How often a drain looks whether another socket still holds messages of its user.
@@ -188,16 +190,30 @@ async fn push_page(
     while !rest.is_empty() {
         let (now, later) = rest.split_at(bodies_at_once(rest));
         let ids: Vec<MessageId> = now.iter().map(|due| due.id).collect();
+        let mut room = None;
+        if let [Due { size, .. }] = now
+            && *size > BODIES_BYTES_MAX
+        {
+            room = room_for(app, drain, *size).await;
+            if room.is_none() {
+                return Ok(false);
+            }
+        }
         let bodies = {
             let _slot = readers.acquire().await.expect("the semaphore is never closed");
             in_time(async { store::list_bodies(&mut app.db.read().await?.conn(), &ids).await }).await?
         };
         let mut bodies = bodies.into_iter().peekable();
         for due in now {
-            if let Some((_, body)) = bodies.next_if(|(id, _)| *id == due.id)
-                && !push(app, drain, due, frame(body.as_bytes(), app.clock.now_ms())).await
-            {
-                return Ok(false);
+            if let Some((_, body)) = bodies.next_if(|(id, _)| *id == due.id) {
+                let mut frame = frame(body.as_bytes(), app.clock.now_ms());
+                drop(body);
+                if let Some(room) = room.take() {
+                    frame = frame.holding(room);
+                }
+                if !push(app, drain, due, frame).await {
+                    return Ok(false);
+                }
             }
             *position = due.id;
         }
@@ -206,11 +222,25 @@ async fn push_page(
     Ok(true)
 }
 
+/// Room for a large body, once its socket has taken all before it; `None` if the drain has lost its socket.
+async fn room_for(app: &App, drain: &Drain, size: i64) -> Option<Room> {
+    if !taken(drain, || app.hub.drain_clear(drain)).await {
+        return None;
+    }
+    let room = app.messages.large.room(usize::try_from(size).unwrap_or(usize::MAX), drain.session.ticket.network).await;
+    app.hub.is_wanted(drain).then_some(room)
+}
+
 async fn push(app: &App, drain: &Drain, due: &Due, frame: Frame) -> bool {
     let stream =
         if due.subscription == 0 { Stream::Direct } else { Stream::Group(SubscriptionId(due.subscription), due.seq) };
+    taken(drain, || app.hub.drain_push(drain, &frame, Receipt { message: due.id, stream })).await
+}
+
+/// Takes a step as soon as its socket has room for it. Returns false if the drain has lost its socket.
+async fn taken(drain: &Drain, step: impl Fn() -> Step) -> bool {
     loop {
-        match app.hub.drain_push(drain, &frame, Receipt { message: due.id, stream }) {
+        match step() {
             Step::Done => return true,
             Step::Over => {
                 drain.session.pass_room();

@@ -11,6 +11,7 @@ pub mod committer;
 pub mod delivery;
 pub mod describe;
 pub mod handlers;
+mod large;
 pub mod model;
 mod policy;
 pub mod post;

@@ -233,16 +233,9 @@ mod tests {
         for _ in 0..300 {
             let hub = Hub::new(1000, Overflows::new(&Registry::new()));
             let receipts = Receipts::default();
-            let ticket = |id: &str| Ticket {
-                registered: true,
-                former: false,
-                token_id: id.into(),
-                answers_pings: false,
-                opened_at: std::time::Instant::now(),
-            };
-            let one = hub.register(me, ticket("1"), Vec::new());
+            let one = hub.register(me, Ticket::of(true, "1"), Vec::new());
             hub.push(me, &Frame::text(&[b"x"]), Receipt { message: MessageId(5), stream: Stream::Direct }, None);
-            let _two = hub.register(me, ticket("2"), Vec::new());
+            let _two = hub.register(me, Ticket::of(true, "2"), Vec::new());
             hub.ask(me);
             let drain = hub.next_drain().await;
             let gate = std::sync::Barrier::new(2);

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::answering::{self, Answering, Question};
 use super::backlog::Backlog;
 use super::committer::Committer;
+use super::large::LargeBodies;
 use super::model::{
     Address, Audience, Chat, ChatType, NewMessage, Notice, Party, Sent, avatar_in_group, name_in_group,
 };
@@ -49,6 +50,7 @@ pub struct State {
     pub(super) looked_through: AtomicI64,
     pub(super) answering: Answering,
     pub(super) committer: Committer,
+    pub(super) large: LargeBodies,
 }
 
 impl State {
@@ -62,12 +64,18 @@ impl State {
             looked_through: AtomicI64::default(),
             answering: Answering::default(),
             committer,
+            large: LargeBodies::default(),
         }
     }
 
     /// Messages that wait to be committed, confirmations that wait to be written, messages that are not filed.
     pub fn waiting(&self) -> (usize, usize, usize) {
         (self.committer.waiting(), self.receipts.waiting(), self.backlog.unfiled())
+    }
+
+    /// Bytes of large messages in memory that drains have read and their sockets have not taken.
+    pub fn large_bytes(&self) -> usize {
+        self.large.taken()
     }
 
     /// How long ago the last messages could not be stored, if that is how it stands.

@@ -21,6 +21,7 @@ pub struct Gauges {
     users: Gauge,
     unconfirmed: Gauge,
     queues: GaugeVec,
+    large: Gauge,
     database: GaugeVec,
     database_max: GaugeVec,
     cache_entries: GaugeVec,
@@ -66,6 +67,10 @@ impl Gauges {
                  absent recipients (filing), sockets for a look at what is pending for them (drains), tasks of the runtime for a \
                  thread (runtime).",
                 &["queue"],
+            ),
+            large: one(
+                "qingniao_large_messages_bytes",
+                "Messages of more than 64 KiB that were read for sockets which have not taken them; 67108864 at most, then others wait.",
             ),
             database: by("qingniao_database_connections", "Connections of a pool.", &["pool", "state"]),
             database_max: by("qingniao_database_connections_max", "Most connections of a pool.", &["pool"]),
@@ -124,6 +129,7 @@ impl Gauges {
             self.sockets.with_label_values(&[phase]).set(number as u64);
         }
         self.users.set(census.users as u64);
+        self.large.set(app.messages.large_bytes() as u64);
         self.unconfirmed.set(census.unconfirmed as u64);
         self.queues.with_label_values(&["drains"]).set(census.drains_waiting as u64);
     }

@@ -91,6 +91,41 @@ async fn a_slow_reader_that_breaks_off_gets_the_rest_later() {
     socket.expect_silence().await;
 }
 
+fn huge(number: usize) -> String {
+    format!("{number} {}", "x".repeat(900_000))
+}
+
+#[tokio::test]
+async fn huge_messages_stay_in_the_store_until_their_readers_have_taken_what_came_before() {
+    let server = TestServer::with(|config| config.ws.outbox_bytes_max = 65_536).await;
+    let (alice, bob) = server.friends("alice", "bob").await;
+    for number in 0..4 {
+        alice.say(&bob, &huge(number)).await.ok();
+    }
+    let mut slow = bob.raw_socket().await;
+    bob.post("chatGetmessageOffLine", json!({})).await.ok();
+    let held = || server.app.messages.large_bytes();
+    eventually("a drain has read for it", async || held() > 0).await;
+    // One that is being written, and one behind it.
+    for _ in 0..20 {
+        assert!(held() <= 2 * 910_000, "{} bytes wait for one socket", held());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for expected in 0..4 {
+        assert_eq!(number(&next_answering(&mut slow).await), expected);
+    }
+    eventually("nothing is held any more", async || held() == 0).await;
+
+    // The socket has taken everything, but there is no room for these in its queue.
+    for number in 4..7 {
+        alice.say(&bob, &huge(number)).await.ok();
+    }
+    eventually("they are read for it", async || held() > 0).await;
+    assert_eq!(number(&next_answering(&mut slow).await), 4);
+    slow.reset();
+    eventually("nothing is held for a socket that is gone", async || held() == 0).await;
+}
+
 #[tokio::test]
 async fn a_stalled_recipient_loses_nothing_and_nobody_else_feels_it() {
     let server = TestServer::with(|config| {
