@@ -22,21 +22,25 @@ use crate::error::{AppError, Result};
 use crate::friends::service as friends;
 use crate::http::fields::is_truthy;
 use crate::ids::{self, UserId};
-use crate::limits::Seldom;
+use crate::limits::{Seldom, Shares};
 
 /// Bytes of messages that wait for their answer at once; past it a message stays without one.
 const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Of these, for one asker.
+const WAITING_BY_ASKER_MAX: usize = 4 * 1024 * 1024;
 
 /// Room for messages that wait for their answer.
 #[derive(Debug)]
 pub struct Answering {
     room: Arc<Semaphore>,
+    by_asker: Shares<UserId>,
     told: Seldom,
 }
 
 impl Default for Answering {
     fn default() -> Self {
-        Self { room: Arc::new(Semaphore::new(WAITING_BYTES_MAX)), told: Seldom::default() }
+        let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
+        Self { room, by_asker: Shares::new(WAITING_BY_ASKER_MAX), told: Seldom::default() }
     }
 }
 
@@ -57,9 +61,11 @@ impl Question {
 
 /// Answers the message `body` that `asker` sent to `target`, after the configured delay; at once when the server stops.
 pub fn schedule(app: &Shared, question: Question, asker: UserId, target: UserId, body: Bytes) {
-    let size = u32::try_from(body.len() + question.0.len()).unwrap_or(u32::MAX);
-    let Ok(place) = app.messages.answering.room.clone().try_acquire_many_owned(size) else {
-        if app.messages.answering.told.is_due() {
+    let Answering { room, by_asker, told } = &app.messages.answering;
+    let size = body.len() + question.0.len();
+    let room = u32::try_from(size).ok().and_then(|size| room.clone().try_acquire_many_owned(size).ok());
+    let Some(place) = by_asker.take(asker, size).zip(room) else {
+        if told.is_due() {
             warn!(user.id = %target, "too many messages wait for an automatic answer; some stay without");
         }
         return;

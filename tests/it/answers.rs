@@ -394,6 +394,21 @@ async fn the_answer_follows_after_a_while() {
 }
 
 #[tokio::test]
+async fn one_asker_does_not_take_the_answers_of_all_others() {
+    let server = TestServer::with(|config| config.answers.delay_ms = 1500).await;
+    let (flood, shop) = server.friends("flood", "shop").await;
+    let asker = server.user("asker").await;
+    prepare(&shop, "价格多少", "十元").await;
+    let mut socket = asker.asking_socket().await;
+    // As many as wait for their answer together.
+    for _ in 0..10 {
+        ask(&flood, &shop, &"价".repeat(300_000), &asking()).await.ok();
+    }
+    ask(&asker, &shop, "价格多少", &asking()).await.ok();
+    assert_eq!(text_of(&socket.next_message().await), "十元");
+}
+
+#[tokio::test]
 async fn a_stop_does_not_lose_an_answer() {
     let server = TestServer::with(|config| config.answers.delay_ms = 3_600_000).await;
     let (asker, shop) = server.users("asker", "shop").await;
