@@ -166,6 +166,17 @@ async fn ranges_are_served_from_small_and_large_files() {
     assert_eq!(part.bytes, large[100_000..900_000]);
 }
 
+/// A cache would give the refusal to whoever asks for the file.
+#[tokio::test]
+async fn the_refusal_of_a_range_is_not_kept_by_caches() {
+    let server = TestServer::start().await;
+    let url = uploaded(&server, "a.png", PNG).await;
+    let beyond = get(&server, &url, &[("range", "bytes=100000-")]).await;
+    assert_eq!((beyond.status, beyond.header("cache-control")), (416, "no-cache"));
+    let part = get(&server, &url, &[("range", "bytes=0-0")]).await;
+    assert_eq!((part.status, part.header("cache-control")), (206, "public, max-age=31536000, immutable"));
+}
+
 /// The server replaces refusals that hyper makes by itself. A file may hold the same words.
 #[tokio::test]
 async fn a_file_that_looks_like_a_refusal_is_sent_as_it_is() {
