@@ -233,4 +233,20 @@ mod tests {
         assert_eq!(disk.sweep().unwrap(), 1);
         assert!(folder.path().join(INCOMING).join("young").exists());
     }
+
+    /// As `lost+found`, where the folder is a disk of its own.
+    #[test]
+    fn a_folder_is_not_swept_and_stops_no_sweep() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::new(folder.path().to_owned(), 0);
+        let incoming = folder.path().join(INCOMING);
+        std::fs::create_dir_all(incoming.join("lost+found")).unwrap();
+        std::fs::write(incoming.join("old"), "x").unwrap();
+        for name in ["lost+found", "old"] {
+            let old = File::open(incoming.join(name)).unwrap();
+            old.set_modified(std::time::SystemTime::now() - LEFT_BEHIND).unwrap();
+        }
+        assert_eq!(disk.sweep().unwrap(), 1);
+        assert!(incoming.join("lost+found").exists() && !incoming.join("old").exists());
+    }
 }
