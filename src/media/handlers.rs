@@ -20,7 +20,7 @@ use crate::accounts::auth::{ClientAddress, CurrentUser};
 use crate::app::Shared;
 use crate::error::{AppError, Result};
 use crate::http::conditional::Wish;
-use crate::http::fields::shown;
+use crate::http::fields::{is_truthy, shown};
 use crate::http::serve::{Origin, base_url};
 use crate::http::{Draft, Fields, Params, Payload, bare, ok};
 use crate::ids::UserId;
@@ -120,7 +120,9 @@ pub struct CoverDraft {
 
 impl Draft for CoverDraft {
     fn read(fields: &Fields) -> Result<Self> {
-        let video_url = fields.text("videoUrl").ok_or(AppError::refused("视频地址不能为空"))?;
+        // Whatever JavaScript takes for false was none: `null` is no address either.
+        let video_url = fields.raw("videoUrl").filter(|url| is_truthy(url));
+        let video_url = video_url.map(|url| shown(url).into_owned()).ok_or(AppError::refused("视频地址不能为空"))?;
         let time = fields.raw("time").cloned().unwrap_or_default();
         let at_ms = number(&time).filter(|ms| *ms >= 0.0).ok_or(AppError::refused("时间点参数无效"))?;
         let width = fields.raw("width").filter(|value| !matches!(value, Value::Null) && *value != "").cloned();

@@ -146,6 +146,9 @@ async fn every_refusal_of_the_parameters_has_its_text() {
     for body in [json!({}), json!({ "videoUrl": "" }), json!({ "time": 20, "width": 0, "format": "x" })] {
         ask(&alice, body).await.refused(400, "视频地址不能为空");
     }
+    for none in [Value::Null, json!(false), json!(0)] {
+        ask(&alice, json!({ "videoUrl": none, "time": 20 })).await.refused(400, "视频地址不能为空");
+    }
     for time in [Value::Null, json!(-1), json!("-1"), json!(-0.5), json!("x"), json!(""), json!([1]), json!("NaN")] {
         ask(&alice, json!({ "videoUrl": url, "time": time, "width": 0 })).await.refused(400, "时间点参数无效");
     }
