@@ -121,8 +121,7 @@ pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Job>) {
             return;
         }
         while !jobs.is_empty() {
-            let short = jobs.iter().take_while(|job| job.message.body.len() <= ALONE_BYTES).count().max(1);
-            let fit = fitting(jobs[..short].iter().map(|job| &job.message), BATCH_BYTES_MAX);
+            let fit = together(jobs.iter().map(|job| &job.message));
             let (replies, batch) = split(jobs.drain(..fit));
             let began = Instant::now();
             let outcome = guarded(Box::pin(commit(&app, batch))).await;
@@ -136,6 +135,12 @@ pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Job>) {
             answer(replies, outcome);
         }
     }
+}
+
+/// How many of the first messages are committed together; one at least.
+fn together<'m>(messages: impl Iterator<Item = &'m NewMessage> + Clone) -> usize {
+    let short = messages.clone().take_while(|message| message.body.len() <= ALONE_BYTES).count().max(1);
+    fitting(messages.take(short), BATCH_BYTES_MAX)
 }
 
 /// Whatever becomes of one batch, the next one gets its turn.
@@ -268,4 +273,50 @@ async fn fresh_contacts(app: &App, post: &mut Post<'_>, batch: &Batch) -> Result
         }
     }
     Ok(fresh)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// How many messages each batch has, if so long ones wait.
+    fn batches(lengths: &[usize]) -> Vec<usize> {
+        let content = Bytes::from(vec![b'x'; BATCH_BYTES_MAX + 1]);
+        let message = |length: &usize| NewMessage {
+            uuid: None,
+            sender: UserId(1),
+            address: Address::User(UserId(2)),
+            created_at: 0,
+            body: content.slice(..*length),
+        };
+        let messages: Vec<NewMessage> = lengths.iter().map(message).collect();
+        let (mut rest, mut batches) = (messages.as_slice(), Vec::new());
+        while !rest.is_empty() {
+            let (batch, later) = rest.split_at(together(rest.iter()));
+            batches.push(batch.len());
+            rest = later;
+        }
+        batches
+    }
+
+    /// The database may refuse it, and with it whatever is in the same transaction.
+    #[test]
+    fn a_long_body_is_committed_alone() {
+        let long = ALONE_BYTES + 1;
+        assert_eq!(batches(&[10, 10, long, 10, 10]), [2, 1, 2]);
+        assert_eq!(batches(&[long, 10]), [1, 1]);
+        assert_eq!(batches(&[long, long]), [1, 1]);
+        assert_eq!(batches(&[BATCH_BYTES_MAX + 1, 10]), [1, 1]);
+        assert_eq!(batches(&[10, ALONE_BYTES, 10]), [3], "it is not too long for company");
+    }
+
+    #[test]
+    fn a_batch_has_so_many_bytes_and_no_more() {
+        let whole = BATCH_BYTES_MAX / ALONE_BYTES;
+        assert_eq!(batches(&vec![ALONE_BYTES; whole]), [whole]);
+        assert_eq!(batches(&vec![ALONE_BYTES; whole + 1]), [whole, 1]);
+        assert_eq!(batches(&[10; 3]), [3]);
+    }
 }
