@@ -26,6 +26,8 @@ pub async fn with_impostor(script: &str, parallel_max: usize) -> (TestServer, Te
         config.covers.ffmpeg_path = path.display().to_string();
         config.covers.timeout_s = 1;
         config.covers.parallel_max = parallel_max;
+        // So that calls can come from different networks.
+        config.http.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
     })
     .await;
     (server, folder)

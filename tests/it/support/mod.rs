@@ -1,6 +1,7 @@
 //! What tests stand on. `TestServer::start().await` gives a server; `server.user("alice").await` a person; `person.post(…)`
 //! a [`Reply`] with `ok()` and `refused(…)`; `person.socket().await` a [`Socket`] with `next_message()`.
 
+mod crowd;
 pub mod database;
 pub mod described;
 pub mod files;
@@ -19,6 +20,7 @@ mod socket;
 
 use std::time::Duration;
 
+pub use crowd::answered_before;
 pub use database::mysql_url;
 pub use friendship::{are_friends, welcomes};
 pub use groups::{PICTURE, SYSTEM_PICTURE, golden_card, golden_notice};
