@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Person, Reply, TestServer};
+use crate::support::{Person, Reply, TestServer, answered_before};
 
 const NO_GROUP: &str = "群不存在或被封禁或者您不在该群聊中";
 const NO_USER: &str = "用户不存在或被封禁";
@@ -171,6 +171,22 @@ async fn what_no_code_can_hold_is_refused() {
     let alice = server.user("alice").await;
     let http = "x".repeat(3000);
     ask(&alice, alice.id, &format!("&type=H5&http={http}&chatType=single")).await.refused(400, "二维码内容过长");
+}
+
+/// A code of its own for each number, and so large that it takes its time to draw.
+async fn get_large(me: &Person, number: usize) {
+    let query = format!("&chatType=single&type=H5&http={number:x<1500}");
+    let reply = ask(me, me.id, &query).await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, "image/png"), "{}", reply.text);
+}
+
+#[tokio::test]
+async fn one_person_s_many_codes_do_not_keep_another_s_waiting() {
+    let server = TestServer::start().await;
+    let (alice, bob) = server.users("alice", "bob").await;
+    let hers = (0..40).map(|number| get_large(&alice, number));
+    let before = answered_before(get_large(&bob, 0), hers).await;
+    assert!(before < 20, "four or a few more, not {before}");
 }
 
 #[tokio::test]
