@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::accounts::{BAD_TOKEN, NO_ACCOUNT, WRONG, login, upgraded};
-use crate::support::{PASSWORD, Person, Reply, TestServer, unique};
+use crate::support::{PASSWORD, Person, Reply, TestServer, answered_before, unique};
 
 const TOO_MANY: &str = "请求过于频繁，请1个小时后再试";
 const HOUR_MS: i64 = 3_600_000;
@@ -155,6 +155,28 @@ async fn right_passwords_do_not_count_however_many_come_at_once() {
     for reply in futures_util::future::join_all(logins).await {
         reply.ok();
     }
+}
+
+async fn enter_from(server: &TestServer, address: &str, person: &Person) {
+    login_from(server, address, &person.username, PASSWORD).await.ok();
+}
+
+#[tokio::test]
+async fn many_logins_from_one_network_do_not_keep_another_s_waiting() {
+    let server = TestServer::with(|config| {
+        config.http.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+        // One hash at a time, which takes far longer than all else of a login.
+        config.passwords.parallel_max = 1;
+        config.passwords.memory_kib = 16 * 1024;
+        config.passwords.iterations = 2;
+    })
+    .await;
+    let bob = server.user("bob").await;
+    let crowd = join_all((0..5).map(|_| server.user("crowd"))).await;
+    // Of each name no more than one name may have in the queue: what bounds them is that they are of one network.
+    let logins = crowd.iter().cycle().take(40).map(|person| enter_from(&server, "203.0.113.7", person));
+    let before = answered_before(enter_from(&server, "203.0.113.8", &bob), logins).await;
+    assert!(before < 20, "eight or a few more, not {before}");
 }
 
 async fn set_password(person: &Person, old: &str, new: &str, again: &str) -> Reply {
