@@ -55,6 +55,7 @@ mod strangers;
 #[allow(dead_code, unused_imports, reason = "each topic uses a part of it")]
 mod support;
 mod tidy;
+mod turned_away;
 mod upload_places;
 mod uploads;
 mod visitor_accounts;

@@ -1,11 +1,12 @@
-//! The MySQL database of a test run: one for the process, made at the first use; those of dead processes are dropped.
+//! The MySQL database of a test run: one for the process, made at the first use; and accounts that a test may bound and change. Those of
+//! dead processes are dropped.
 
 use std::path::Path;
 
 use qingniao::config::Config;
 use qingniao::db::Db;
 use sqlx::mysql::MySqlConnectOptions;
-use sqlx::{ConnectOptions, Connection, Executor, Row};
+use sqlx::{ConnectOptions, Connection, Executor, MySqlConnection, Row};
 use tokio::sync::OnceCell;
 
 use super::server::FIRST_USER;
@@ -41,14 +42,69 @@ pub async fn fresh(prefix: &str) -> Option<String> {
     Some(make(mysql_server()?, prefix).await)
 }
 
-async fn make(server: String, prefix: &str) -> String {
+/// An account at MySQL for one test, which may do all with this process's database.
+pub struct Account {
+    root: MySqlConnection,
+    name: String,
+    /// The server's `database_url`, by which it has this account.
+    pub url: String,
+}
+
+impl Account {
+    /// A new one; `None`, said loudly, if the run is not to use MySQL.
+    pub async fn new() -> Option<Self> {
+        let url = mysql_url().await?;
+        let (_, place) = url.rsplit_once('@').expect("QINGNIAO_TEST_DATABASE_URL names a user");
+        let (_, database) = place.split_once('/').expect("the URL of a database");
+        let mut root = connect(&mysql_server()?).await;
+        let rows = root.fetch_all("SELECT CONVERT(User USING utf8mb4) FROM mysql.user").await.unwrap();
+        let stale = rows.iter().map(|row| row.get::<String, _>(0)).filter(|name| is_stale(name, PREFIX));
+        let name = format!("{PREFIX}{}_{:08x}", std::process::id(), rand::random::<u32>());
+        // MySQL counts the connections of an account that has a bound, and no others.
+        let bounds = "WITH MAX_USER_CONNECTIONS 1000";
+        let statements: Vec<String> = stale
+            .map(|name| format!("DROP USER IF EXISTS '{name}'@'%'"))
+            .chain([
+                format!("CREATE USER '{name}'@'%' IDENTIFIED BY 'first' {bounds}"),
+                format!("GRANT ALL ON `{database}`.* TO '{name}'@'%'"),
+            ])
+            .collect();
+        for statement in statements {
+            root.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+        }
+        let url = format!("mysql://{name}:first@{place}");
+        Some(Self { root, name, url })
+    }
+
+    /// Changes it as `ALTER USER` does, for connections that are yet to come.
+    pub async fn alter(&mut self, change: &str) {
+        let statement = format!("ALTER USER '{}'@'%' {change}", self.name);
+        self.root.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+    }
+
+    /// Takes it away.
+    pub async fn remove(mut self) {
+        let statement = format!("DROP USER '{}'@'%'", self.name);
+        self.root.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+        self.root.close().await.unwrap();
+    }
+}
+
+async fn connect(server: &str) -> MySqlConnection {
     let options: MySqlConnectOptions = server.parse().expect("QINGNIAO_TEST_DATABASE_URL is a URL");
-    let mut connection = options.connect().await.expect("the server of QINGNIAO_TEST_DATABASE_URL answers");
+    options.connect().await.expect("the server of QINGNIAO_TEST_DATABASE_URL answers")
+}
+
+/// Whether something is named after a process that is dead: its id follows the prefix.
+fn is_stale(name: &str, prefix: &str) -> bool {
+    let pid = name.strip_prefix(prefix).and_then(|rest| rest.split('_').next()?.parse::<u32>().ok());
+    pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+}
+
+async fn make(server: String, prefix: &str) -> String {
+    let mut connection = connect(&server).await;
     let rows = connection.fetch_all("SHOW DATABASES").await.unwrap();
-    let stale = rows.iter().map(|row| row.get::<String, _>(0)).filter(|name| {
-        let pid = name.strip_prefix(prefix).and_then(|pid| pid.parse::<u32>().ok());
-        pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
-    });
+    let stale = rows.iter().map(|row| row.get::<String, _>(0)).filter(|name| is_stale(name, prefix));
     let name = format!("{prefix}{}", std::process::id());
     let statements: Vec<String> = stale
         .map(|name| format!("DROP DATABASE IF EXISTS `{name}`"))
