@@ -191,7 +191,7 @@ impl UserLock {
             // Our old connection, which does not answer us and still lives for the database.
             anew.execute(Sql::of_text(format!("KILL {own}")).into_sql_str()).await?;
         }
-        Err(AppError::busy())
+        Err(AppError::unavailable("the old connection to the database still has the claim"))
     }
 }
 

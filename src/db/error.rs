@@ -11,9 +11,11 @@ use crate::error::AppError;
 const MYSQL_DEADLOCK: u16 = 1213;
 /// MySQL errors that pass: disk full (as the server, a write, the storage engine, a table and a commit report it), too many
 /// connections (in all, and for this account in two ways), shutdown, lock wait timeout, deadlock, killed, read-only fail-over, silent
-/// for too long; and a password that an operator has changed before the server's.
-const MYSQL_PASSING: [u16; 18] =
-    [1021, 1026, 1030, 1114, 1180, 1040, 1203, 1226, 1053, 1205, 1213, 1290, 1317, 1792, 1836, 1927, 4031, 1045];
+/// for too long; a password that an operator has changed before the server's, an account that he has locked (MySQL's number, MariaDB's).
+const MYSQL_PASSING: [u16; 20] = [
+    1021, 1026, 1030, 1114, 1180, 1040, 1203, 1226, 1053, 1205, 1213, 1290, 1317, 1792, 1836, 1927, 4031, 1045, 3118,
+    4151,
+];
 /// SQLite primary result codes that pass: busy, locked, read-only, I/O error, full, cannot open.
 const SQLITE_PASSING: [i32; 6] = [5, 6, 8, 10, 13, 14];
 

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use sqlx::mysql::MySqlTransactionManager;
 use sqlx::pool::PoolConnection;
-use sqlx::{MySql, MySqlConnection, MySqlPool};
+use sqlx::{Connection, MySql, MySqlConnection, MySqlPool};
 use sqlx_core::transaction::TransactionManager;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::in_time;
+use super::{WORK_MAX, in_time};
 use crate::error::Result;
 
-/// How long MySQL may take for the question with which a connection is given back; then it is closed.
+/// How long MySQL may take for a rollback and for the question with which a connection is given back; then it is closed.
 const RETURN_MAX: Duration = Duration::from_secs(3);
 
 /// Connections nobody has needed since the last look, which comes this often, are closed: before MySQL does it, and writes a warning.
@@ -49,7 +49,7 @@ impl Lender {
 
     pub(super) async fn lend(&self) -> Result<Lease> {
         self.lent.fetch_add(1, Ordering::Relaxed);
-        Ok(Lease { connection: self.pool.acquire().await?, running: false })
+        Ok(Lease { connection: Some(self.pool.acquire().await?), running: None })
     }
 
     pub(super) async fn begin(&self) -> Result<LeaseTx> {
@@ -66,7 +66,7 @@ impl Lender {
     /// Closes what is not needed, until the server stops.
     pub(super) async fn run(&self, stop: &CancellationToken) {
         while stop.run_until_cancelled(sleep(LOOK_EVERY)).await.is_some() {
-            // The pool lends whatever has rested longest.
+            // The pool lends whatever has rested longest: so many loans, so many connections at most.
             let needed = self.lent.swap(0, Ordering::Relaxed);
             for _ in needed..self.pool.num_idle() {
                 let Some(rested) = self.pool.try_acquire() else { break };
@@ -80,33 +80,44 @@ impl Lender {
 
 /// A lent connection.
 pub struct Lease {
-    connection: PoolConnection<MySql>,
-    /// Something was asked of it, and its answer has not been taken yet.
-    running: bool,
+    /// `None` when it is given back.
+    connection: Option<PoolConnection<MySql>>,
+    /// Something was asked of it then, and its answer has not been taken yet.
+    running: Option<Instant>,
 }
 
 impl Lease {
     /// The connection, for one statement, whose end must be told by [`Lease::ended`].
     pub fn start(&mut self) -> &mut MySqlConnection {
-        self.running = true;
-        &mut self.connection
+        self.running = Some(Instant::now());
+        self.connection()
+    }
+
+    fn connection(&mut self) -> &mut PoolConnection<MySql> {
+        self.connection.as_mut().expect("only its end takes it")
     }
 
     /// The answer to the statement was taken, whatever it was.
     pub const fn ended(&mut self) {
-        self.running = false;
+        self.running = None;
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.running {
-            self.connection.close_on_drop();
+        let Some(mut connection) = self.connection.take() else { return };
+        if let Some(asked_at) = self.running {
+            connection.close_on_drop();
+            // MySQL looks after its client only when it has an answer. A statement that waits for a lock would stay there, and with a
+            // new connection in its place there would be ever more of them than the pool may have.
+            let answered = async move { timeout_at(asked_at + WORK_MAX, connection.ping()).await };
+            #[expect(clippy::disallowed_methods, reason = "as sqlx does; a stop waits for the pool")]
+            drop(tokio::spawn(answered));
             return;
         }
         // sqlx asks MySQL once more before it takes a connection back: one that leads nowhere would keep its place in the pool
         // for as long as the kernel is patient. Its end is not waited for.
-        let back = self.connection.return_to_pool();
+        let back = connection.return_to_pool();
         #[expect(clippy::disallowed_methods, reason = "as sqlx does; a stop waits for the pool")]
         drop(tokio::spawn(timeout(RETURN_MAX, back)));
     }
@@ -138,9 +149,9 @@ impl LeaseTx {
 
 impl Drop for LeaseTx {
     fn drop(&mut self) {
-        if self.open && !self.lease.running {
+        if self.open && self.lease.running.is_none() {
             // Sent when the connection is given back, before whoever gets it next.
-            MySqlTransactionManager::start_rollback(&mut self.lease.connection);
+            MySqlTransactionManager::start_rollback(self.lease.connection());
         }
     }
 }

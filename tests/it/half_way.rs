@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use qingniao::config::Config;
 use qingniao::db::{Conn, Db};
 use qingniao::error::{AppError, Result};
-use sqlx::query;
+use sqlx::{Connection, Executor, MySqlConnection, query};
+use tokio::time::timeout;
 
 use crate::support::database;
 
@@ -87,4 +88,31 @@ async fn update(conn: Conn<'_>, user: u32) -> Result<()> {
     c.ended();
     done?;
     Ok(())
+}
+
+/// MySQL does not look after a client whose statement waits for a lock: with a new connection in the place of each that was dropped there would
+/// be ever more of them.
+#[tokio::test]
+async fn what_is_dropped_while_it_waits_for_a_lock_keeps_its_place_until_mysql_has_done_with_it() {
+    let Some(url) = database::fresh("qingniao_half_lock_").await else { return };
+    let mut config = Config::defaults();
+    config.database_url.clone_from(&url);
+    config.database.connections_max = 3;
+    let db = Db::open(&config).await.unwrap();
+    let (mut holder, mut witness) =
+        (MySqlConnection::connect(&url).await.unwrap(), MySqlConnection::connect(&url).await.unwrap());
+    holder.execute("LOCK TABLES inboxes WRITE").await.unwrap();
+    // Whoever waits is told so by MySQL, and leaves nothing behind there.
+    let began = Instant::now();
+    let Err(AppError::Busy(Some(cause))) = db.ping().await else { panic!("the table is locked") };
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(cause.to_string().contains("Lock wait timeout"), "{cause}");
+    for _ in 0..20 {
+        assert!(timeout(Duration::from_millis(30), db.ping()).await.is_err(), "it waits");
+    }
+    let open = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE()";
+    let open: i64 = sqlx::query_scalar(open).fetch_one(&mut witness).await.unwrap();
+    assert!(open <= 5, "{open} connections, of which two are the test's");
+    holder.execute("UNLOCK TABLES").await.unwrap();
+    db.ping().await.unwrap();
 }

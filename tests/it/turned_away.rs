@@ -51,6 +51,12 @@ async fn a_server_that_has_as_many_connections_as_its_account_may_have_is_busy()
     expect_busy_after("WITH MAX_USER_CONNECTIONS 1").await;
 }
 
+/// MariaDB's error 4151.
+#[tokio::test]
+async fn a_server_whose_account_was_locked_is_busy() {
+    expect_busy_after("ACCOUNT LOCK").await;
+}
+
 /// MySQL's error 1045: an operator changes the password there first, and in the server's configuration afterwards.
 #[tokio::test]
 async fn a_server_whose_password_was_changed_is_busy() {
@@ -78,7 +84,7 @@ async fn whatever_the_server_is_turned_away_for_it_is_busy_and_comes_back() {
     let through_proxy = url.replace(&format!("{host}/{name}"), &format!("{}/{name}", proxy.address));
     let server = TestServer::with(|config| config.database_url = through_proxy).await;
     let alice = server.user("alice").await;
-    for number in [1040, 1045, 1203, 1226] {
+    for number in [1040, 1045, 1203, 1226, 3118, 4151] {
         write(&alice).await.ok();
         proxy.cut().await;
         let listener = TcpListener::bind(proxy.address).await.unwrap();
