@@ -124,7 +124,7 @@ impl Seldom {
     }
 }
 
-/// How much each key has at the moment of the same bound.
+/// What each key has at the moment, of a bound that is the same for all.
 #[derive(Clone, Debug)]
 pub struct Shares<K: Hash + Eq> {
     held: Arc<DashMap<K, Arc<Semaphore>>>,

@@ -97,6 +97,9 @@ impl Connection<'_> {
             if let Err(ended) = went {
                 return ended;
             }
+            if self.pings.window_open() {
+                self.session.note_writable();
+            }
         }
     }
 

@@ -79,7 +79,21 @@ impl Frame {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::Frame;
+
+    #[test]
+    fn what_a_frame_holds_goes_with_the_last_part_of_it() {
+        let held = Arc::new(());
+        let frame = Frame::text(&[b"hello"]).holding(held.clone());
+        let (copy, part) = (frame.clone(), frame.part(&frame.bytes()[3..]));
+        assert_eq!(part, b"ello".as_slice());
+        drop((frame, copy));
+        assert_eq!(Arc::strong_count(&held), 2);
+        drop(part);
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
 
     #[test]
     fn lengths_take_the_three_forms_of_the_protocol() {

@@ -230,7 +230,7 @@ impl Hub {
         self.mailbox_of(drain).map(|mailbox| mailbox.held_elsewhere())
     }
 
-    /// Whether the socket has taken all messages so far: before a large one is read for it.
+    /// Whether the socket would take a message at once: before a large one is read for it.
     pub fn drain_clear(&self, drain: &Drain) -> Step {
         match self.mailbox_of(drain) {
             None => Step::Over,

@@ -68,6 +68,8 @@ pub struct Session {
     asked: AtomicBool,
     pushes_ended: AtomicBool,
     answers_pings: AtomicBool,
+    /// Messages were taken, and the connection task may not write further ones yet.
+    busy: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +116,7 @@ impl Session {
             asked: AtomicBool::new(false),
             pushes_ended,
             answers_pings,
+            busy: AtomicBool::new(false),
         }
     }
 
@@ -145,9 +148,16 @@ impl Session {
         Some(number)
     }
 
-    /// Whether no message waits to be written.
+    /// Whether a message that is queued now would be written at once.
     pub(super) fn is_clear(&self) -> bool {
-        self.lock().message_bytes == 0
+        self.lock().message_bytes == 0 && !self.busy.load(Ordering::Relaxed)
+    }
+
+    /// The connection task has written what it took, and may write more.
+    pub fn note_writable(&self) {
+        if self.busy.swap(false, Ordering::Relaxed) {
+            self.room.notify_one();
+        }
     }
 
     /// Queues a heartbeat and has the connection task see whether the peer still answers. Returns false if it was dropped.
@@ -205,6 +215,9 @@ impl Session {
             if burst.bytes >= bytes_max {
                 break;
             }
+        }
+        if burst.messages > 0 {
+            self.busy.store(true, Ordering::Relaxed);
         }
         if queue.frames.is_empty() {
             burst.ending = queue.ending;
@@ -302,6 +315,9 @@ mod tests {
         assert_eq!(session.push_message(&frame(2), 50), None);
         assert!(!session.is_clear());
         session.take(1000);
+        assert!(!session.is_clear(), "it is being written");
+        session.note_writable();
+        assert!(session.is_clear());
         assert_eq!(session.push_message(&frame(2), 50), Some(2));
     }
 

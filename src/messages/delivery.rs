@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, warn};
 
 use super::agenda::Agenda;
@@ -24,13 +25,15 @@ use crate::ids::{MessageId, SubscriptionId};
 
 /// Pending messages looked up at a time, without their bodies.
 const PAGE_MAX: usize = 512;
-/// Bodies read at a time, in bytes. One that is longer is large: it is read alone, when its socket has taken what came before it and
+/// Bodies read at a time, in bytes. One that is longer is large: it is read alone, when its socket would take it at once and
 /// there is room for it ([`super::large`]).
 const BODIES_BYTES_MAX: i64 = 64 * 1024;
 /// Drains that read the store at the same time; a herd of reconnecting clients queues here.
 const READERS_MAX: usize = 16;
 /// How often a drain looks whether another socket still holds messages of its user.
 const HELD_POLL: Duration = Duration::from_millis(20);
+/// How often a drain that waits for room looks whether its socket is still there.
+const WANTED_POLL: Duration = Duration::from_secs(1);
 /// Rest after the store failed.
 const RETRY: Duration = Duration::from_millis(500);
 /// How long a new socket's client has to ask before a probe does. Nearly all ask at once; a probe would read the same as their
@@ -227,8 +230,18 @@ async fn room_for(app: &App, drain: &Drain, size: i64) -> Option<Room> {
     if !taken(drain, || app.hub.drain_clear(drain)).await {
         return None;
     }
-    let room = app.messages.large.room(usize::try_from(size).unwrap_or(usize::MAX), drain.session.ticket.network).await;
-    app.hub.is_wanted(drain).then_some(room)
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    let mut room = pin!(app.messages.large.room(size, drain.session.ticket.network));
+    loop {
+        // Keeps its place among those who wait.
+        let turn = timeout(WANTED_POLL, &mut room).await;
+        if !app.hub.is_wanted(drain) {
+            return None;
+        }
+        if let Ok(room) = turn {
+            return Some(room);
+        }
+    }
 }
 
 async fn push(app: &App, drain: &Drain, due: &Due, frame: Frame) -> bool {

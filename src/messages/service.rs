@@ -73,7 +73,7 @@ impl State {
         (self.committer.waiting(), self.receipts.waiting(), self.backlog.unfiled())
     }
 
-    /// Bytes of large messages in memory that drains have read and their sockets have not taken.
+    /// Bytes of the room for large messages that is taken: by what drains have read, or are about to.
     pub fn large_bytes(&self) -> usize {
         self.large.taken()
     }

@@ -70,7 +70,8 @@ impl Gauges {
             ),
             large: one(
                 "qingniao_large_messages_bytes",
-                "Messages of more than 64 KiB that were read for sockets which have not taken them; 67108864 at most, then others wait.",
+                "Room taken by pending messages of more than 64 KiB, from before each is read until its socket has taken it; 67108864 at \
+                 most, then others wait.",
             ),
             database: by("qingniao_database_connections", "Connections of a pool.", &["pool", "state"]),
             database_max: by("qingniao_database_connections_max", "Most connections of a pool.", &["pool"]),
