@@ -32,6 +32,8 @@ pub struct Mailbox {
     carried: Vec<MessageId>,
     /// The newest message that a drain or a live push has handled.
     position: MessageId,
+    /// See [`Mailbox::after`].
+    begun_after: MessageId,
     /// A live message was left pending while `Fresh`, though later ones may be on their way.
     missed: bool,
     /// A socket that is gone has answered pings: this person's client does.
@@ -91,6 +93,12 @@ struct InFlight {
 }
 
 impl Mailbox {
+    /// That of somebody who has no socket yet. What is not newer than `position` may have been pushed to one that is gone by a drain,
+    /// which was faster than its commit's own push: that push comes too late, and another drain finds whatever is pending.
+    pub fn after(position: MessageId) -> Self {
+        Self { begun_after: position, ..Self::default() }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
     }
@@ -134,6 +142,9 @@ impl Mailbox {
     /// `about`: an older message, which this one may not overtake.
     pub fn push(&mut self, frame: &Frame, receipt: Receipt, about: Option<MessageId>, bytes_max: usize) -> Pushed {
         let Some(session) = self.active.clone() else { return Pushed::Left };
+        if receipt.message <= self.begun_after {
+            return Pushed::Left;
+        }
         // A drain was faster: it found the message in the store before it was pushed.
         if receipt.message <= self.position {
             return Pushed::Handed;

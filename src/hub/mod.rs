@@ -11,7 +11,8 @@ mod outbox;
 #[cfg(test)]
 mod simulation;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,8 @@ pub struct Hub {
     asked: DashMap<UserId, Instant>,
     online: Online,
     next_session: AtomicU64,
+    /// The newest message that any drain has pushed.
+    drained: AtomicI64,
     outbox_bytes_max: usize,
     overflows: Overflows,
     /// At most one that is still valid a user.
@@ -134,6 +137,7 @@ impl Hub {
             asked: DashMap::new(),
             online: Online::new(),
             next_session: AtomicU64::new(1),
+            drained: AtomicI64::new(0),
             outbox_bytes_max,
             overflows,
             drains: Mutex::default(),
@@ -143,10 +147,11 @@ impl Hub {
 
     /// Registers a socket with its first frames.
     pub fn register(&self, user: UserId, ticket: Ticket, greeting: Vec<Frame>) -> Arc<Session> {
-        let id = self.next_session.fetch_add(1, Ordering::Relaxed);
+        let id = self.next_session.fetch_add(1, Relaxed);
         let is_late = ticket.opened_at.elapsed() >= ASKED_TTL;
         let session = Arc::new(Session::new(id, user, ticket, greeting));
-        let mut mailbox = self.users.entry(user).or_default();
+        let mut mailbox =
+            self.users.entry(user).or_insert_with(|| Mailbox::after(MessageId(self.drained.load(Relaxed))));
         // Looked up under the mailbox's lock: a call that comes now finds either this socket or its own mark here.
         // A client asks as soon as its socket is open: if that is long ago, so is the call.
         if is_late || self.asked.get(&user).is_some_and(|at| at.elapsed() < ASKED_TTL) {
@@ -242,6 +247,7 @@ impl Hub {
     /// Pushes one pending message on behalf of `drain`, which is never far ahead of its socket.
     pub fn drain_push(&self, drain: &Drain, frame: &Frame, receipt: Receipt) -> Step {
         let Some(mut mailbox) = self.mailbox_of(drain) else { return Step::Over };
+        self.drained.fetch_max(receipt.message.0, Relaxed);
         mailbox.drain_push(frame, receipt, self.outbox_bytes_max.min(DRAIN_AHEAD_MAX))
     }
 
@@ -335,6 +341,24 @@ mod tests {
     use prometheus::Registry;
 
     use super::*;
+
+    /// A drain found the message before it was pushed, and all of that person's sockets are gone before that push comes.
+    #[tokio::test]
+    async fn what_a_drain_was_faster_with_does_not_come_again_to_the_next_socket() {
+        let hub = Hub::new(1000, Overflows::new(&Registry::new()));
+        let (me, frame) = (UserId(7), Frame::text(&[b"x"]));
+        let receipt = |id| Receipt { message: MessageId(id), stream: Stream::Direct };
+        let first = hub.register(me, Ticket::of(true, "1"), Vec::new());
+        hub.ask(me);
+        let drain = hub.next_drain().await;
+        assert_eq!(hub.drain_push(&drain, &frame, receipt(5)), Step::Done);
+        hub.confirm(&first, 1, drop);
+        hub.unregister(&first);
+        hub.asked.clear();
+        let second = hub.register(me, Ticket::of(true, "1"), Vec::new());
+        assert!(!hub.push(me, &frame, receipt(5), None) && second.is_clear());
+        assert!(hub.push(me, &frame, receipt(6), None) && !second.is_clear());
+    }
 
     /// The call of a client whose socket took longer to register than the mark of a call lasts is not lost.
     #[tokio::test]
