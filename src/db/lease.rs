@@ -1,6 +1,7 @@
-//! MySQL connections that are lent, and closed instead of given back if work on them was dropped half-way.
+//! MySQL connections that are lent, and closed instead of given back if work on them was dropped half-way, or when nobody needs
+//! them any more.
 //!
-//! sqlx gives such a connection back. But the answer to a statement that was being prepared is then still to come, and every
+//! sqlx gives a connection back whose work was dropped. But the answer to a statement that was being prepared is then still to come, and every
 //! later statement would take the answer of the one before it; or a transaction has begun that the driver knows nothing of,
 //! and a statement that is thought to be durable would become part of it.
 
@@ -21,7 +22,6 @@ use crate::error::Result;
 
 /// How long MySQL may take for a rollback and for the question with which a connection is given back; then it is closed.
 const RETURN_MAX: Duration = Duration::from_secs(3);
-
 /// Connections nobody has needed since the last look, which comes this often, are closed: before MySQL does it, and writes a warning.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long the end of such a connection may take.

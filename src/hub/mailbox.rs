@@ -313,7 +313,6 @@ fn record(confirmed: &mut Confirmed, entry: &InFlight) {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::ids::UserId;
 
