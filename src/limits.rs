@@ -1,5 +1,6 @@
-//! How much each key may have: so many accepted calls in a window ([`SlidingLimit`]), and so much at a time ([`Shares`]); and how
-//! often the log may say the same ([`Seldom`]). In memory: a restart forgets them, several nodes would share the first through Redis.
+//! How much each key may have: so many accepted calls in a window ([`SlidingLimit`]), and so much at a time ([`Shares`], or of a
+//! bound for all together [`Budget`]); and how often the log may say the same ([`Seldom`]). In memory: a restart forgets them, several
+//! nodes would share the first through Redis.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -176,6 +177,56 @@ impl<K: Hash + Eq> Drop for Share<K> {
     }
 }
 
+/// What all keys together have at the moment, of a bound, and each of them of one that is lower: nobody takes all.
+#[derive(Clone, Debug)]
+pub struct Budget<K: Hash + Eq> {
+    left: Arc<Semaphore>,
+    max: usize,
+    by_key: Shares<K>,
+}
+
+/// A part of a budget, until it is dropped.
+#[derive(Debug)]
+pub struct Portion<K: Hash + Eq> {
+    _of_key: Option<Share<K>>,
+    _of_all: OwnedSemaphorePermit,
+}
+
+impl<K: Hash + Eq + Clone> Budget<K> {
+    /// At most `max` for all, and `by_key_max` for each key.
+    pub fn new(max: usize, by_key_max: usize) -> Self {
+        Self { left: Arc::new(Semaphore::new(max)), max, by_key: Shares::new(by_key_max) }
+    }
+
+    /// So much more for the key, or for one that has no bound of its own, unless that is too much. Whoever wants more than a key may
+    /// have gets that, when it has nothing else.
+    pub fn take(&self, key: Option<K>, amount: usize) -> Option<Portion<K>> {
+        let amount = amount.min(self.by_key.max);
+        let of_key = match key {
+            None => None,
+            Some(key) => Some(self.by_key.take(key, amount)?),
+        };
+        let of_all = self.left.clone().try_acquire_many_owned(u32::try_from(amount).ok()?).ok()?;
+        Some(Portion { _of_key: of_key, _of_all: of_all })
+    }
+
+    /// Waits for it, in the order of asking.
+    pub async fn turn(&self, key: Option<K>, amount: usize) -> Portion<K> {
+        let amount = amount.min(self.by_key.max);
+        let of_key = match key {
+            None => None,
+            Some(key) => Some(self.by_key.turn(key, amount).await),
+        };
+        let of_all = self.left.clone().acquire_many_owned(u32::try_from(amount).unwrap_or(u32::MAX));
+        Portion { _of_key: of_key, _of_all: of_all.await.expect("the semaphore is never closed") }
+    }
+
+    /// How much all of them have.
+    pub fn taken(&self) -> usize {
+        self.max - self.left.available_permits()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
@@ -226,6 +277,22 @@ mod tests {
         assert!(held.iter().all(Option::is_some) && shares.take("a", 1).is_none() && shares.take("c", 4).is_none());
         drop(held);
         assert!(shares.held.is_empty(), "nobody is remembered who has nothing");
+    }
+
+    #[test]
+    fn one_key_leaves_room_for_others_until_all_is_taken() {
+        let budget = Budget::new(40, 10);
+        let mut held = vec![budget.take(Some(1), 6).unwrap(), budget.take(Some(1), 4).unwrap()];
+        assert!(budget.take(Some(1), 1).is_none() && budget.turn(Some(1), 1).now_or_never().is_none());
+        held.push(budget.take(Some(2), 99).expect("what is larger than a share takes one"));
+        held.extend([budget.turn(Some(3), 99).now_or_never().unwrap(), budget.take(None, 9).unwrap()]);
+        assert!(budget.take(Some(4), 2).is_none() && budget.take(None, 2).is_none(), "there is no more");
+        let last = budget.turn(None, 1).now_or_never().unwrap();
+        assert!(budget.taken() == 40 && budget.turn(None, 1).now_or_never().is_none());
+        drop(last);
+        assert!(budget.take(Some(4), 1).is_some(), "what was refused has left nothing behind");
+        drop(held);
+        assert!(budget.taken() == 0 && budget.by_key.held.is_empty());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::network::network_of;
 use super::payload::BODY_BYTES_FREE;
-use crate::limits::{Seldom, Share, Shares};
+use crate::limits::{Budget, Portion, Seldom, Share, Shares};
 use crate::metrics::Connections;
 
 /// Of the room for replies, one network gets one part in so many.
@@ -36,24 +36,18 @@ pub struct Slots {
     places: Places,
     by_network: Shares<IpAddr>,
     bodies: Arc<Semaphore>,
-    replies: Replies,
+    replies: Budget<IpAddr>,
     counts: Connections,
     told: Seldom,
 }
 
-/// Room for replies that are not taken yet.
-#[derive(Clone, Debug)]
-struct Replies {
-    all: Arc<Semaphore>,
-    by_network: Shares<IpAddr>,
-    by_network_max: usize,
-}
-
 /// Room that a reply takes.
 #[derive(Debug)]
-struct ReplyRoom {
-    _room: OwnedSemaphorePermit,
-    _by_network: Option<Share<IpAddr>>,
+#[expect(dead_code, reason = "it is held, and not looked at")]
+enum ReplyRoom {
+    /// That of the request's body.
+    Body(OwnedSemaphorePermit),
+    Own(Portion<IpAddr>),
 }
 
 /// A place among the open connections.
@@ -65,8 +59,8 @@ pub struct Slot {
     bodies: Arc<Semaphore>,
     /// Room that the body of the present request takes.
     room: Mutex<Option<OwnedSemaphorePermit>>,
-    replies: Replies,
-    /// Room that the reply takes which is being written.
+    replies: Budget<IpAddr>,
+    /// Room that the reply which is being written takes.
     reply: Mutex<Option<ReplyRoom>>,
     counts: Connections,
 }
@@ -77,11 +71,7 @@ impl Slots {
         Self {
             all: Arc::new(Semaphore::new(places.all)),
             bodies: Arc::new(Semaphore::new(places.bodies_bytes)),
-            replies: Replies {
-                all: Arc::new(Semaphore::new(places.bodies_bytes)),
-                by_network: Shares::new(places.bodies_bytes / REPLIES_SHARE),
-                by_network_max: places.bodies_bytes / REPLIES_SHARE,
-            },
+            replies: Budget::new(places.bodies_bytes, places.bodies_bytes / REPLIES_SHARE),
             by_network: Shares::new(places.by_network),
             places,
             counts,
@@ -154,26 +144,13 @@ impl Slot {
         let own = self.room().take();
         let room = own.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         if bytes <= room + 2 * BODY_BYTES_FREE {
-            *self.reply() = own.map(|own| ReplyRoom { _room: own, _by_network: None });
+            *self.reply() = own.map(ReplyRoom::Body);
             return true;
         }
         // One that is longer than a share comes alone.
-        let bytes = bytes.min(self.replies.by_network_max);
-        let Some(all) = u32::try_from(bytes).ok().and_then(|n| self.replies.all.clone().try_acquire_many_owned(n).ok())
-        else {
-            return false;
-        };
-        let by_network = match &self.network {
-            None => None,
-            Some((network, _)) => {
-                let share = self.replies.by_network.take(*network, bytes);
-                if share.is_none() {
-                    return false;
-                }
-                share
-            }
-        };
-        *self.reply() = Some(ReplyRoom { _room: all, _by_network: by_network });
+        let network = self.network.as_ref().map(|(network, _)| *network);
+        let Some(taken) = self.replies.take(network, bytes) else { return false };
+        *self.reply() = Some(ReplyRoom::Own(taken));
         true
     }
 

@@ -1,12 +1,10 @@
 //! The automatic answer: a single message that asks for it (`options.askanswer`) is answered a moment later from what its
 //! recipient has prepared, whether online or not (contract: messaging §4.20 "Q&A").
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::model::{Address, Chat, ChatType, NewMessage, Text};
@@ -22,7 +20,7 @@ use crate::error::{AppError, Result};
 use crate::friends::service as friends;
 use crate::http::fields::is_truthy;
 use crate::ids::{self, UserId};
-use crate::limits::{Seldom, Shares};
+use crate::limits::{Budget, Seldom};
 
 /// Bytes of messages that wait for their answer at once; past it a message stays without one.
 const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -32,15 +30,13 @@ const WAITING_BY_ASKER_MAX: usize = 4 * 1024 * 1024;
 /// Room for messages that wait for their answer.
 #[derive(Debug)]
 pub struct Answering {
-    room: Arc<Semaphore>,
-    by_asker: Shares<UserId>,
+    room: Budget<UserId>,
     told: Seldom,
 }
 
 impl Default for Answering {
     fn default() -> Self {
-        let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
-        Self { room, by_asker: Shares::new(WAITING_BY_ASKER_MAX), told: Seldom::default() }
+        Self { room: Budget::new(WAITING_BYTES_MAX, WAITING_BY_ASKER_MAX), told: Seldom::default() }
     }
 }
 
@@ -61,10 +57,8 @@ impl Question {
 
 /// Answers the message `body` that `asker` sent to `target`, after the configured delay; at once when the server stops.
 pub fn schedule(app: &Shared, question: Question, asker: UserId, target: UserId, body: Bytes) {
-    let Answering { room, by_asker, told } = &app.messages.answering;
-    let size = body.len() + question.0.len();
-    let room = u32::try_from(size).ok().and_then(|size| room.clone().try_acquire_many_owned(size).ok());
-    let Some(place) = by_asker.take(asker, size).zip(room) else {
+    let Answering { room, told } = &app.messages.answering;
+    let Some(place) = room.take(Some(asker), body.len() + question.0.len()) else {
         if told.is_due() {
             warn!(user.id = %target, "too many messages wait for an automatic answer; some stay without");
         }

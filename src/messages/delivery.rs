@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,7 +14,6 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, warn};
 
 use super::agenda::Agenda;
-use super::large::Room;
 use super::model::{Due, frame};
 use super::{backlog, receipts, store};
 use crate::app::App;
@@ -22,11 +22,12 @@ use crate::db::sql::ROWS_MAX;
 use crate::error::Result;
 use crate::hub::{Confirmed, Drain, Ending, Frame, Receipt, Step, Stream};
 use crate::ids::{MessageId, SubscriptionId};
+use crate::limits::Portion;
 
 /// Pending messages looked up at a time, without their bodies.
 const PAGE_MAX: usize = 512;
 /// Bodies read at a time, in bytes. One that is longer is large: it is read alone, when its socket would take it at once and
-/// there is room for it ([`super::large`]).
+/// there is room for it ([`super::service::State`]).
 const BODIES_BYTES_MAX: i64 = 64 * 1024;
 /// Drains that read the store at the same time; a herd of reconnecting clients queues here.
 const READERS_MAX: usize = 16;
@@ -226,12 +227,12 @@ async fn push_page(
 }
 
 /// Room for a large body, once its socket has taken all before it; `None` if the drain has lost its socket.
-async fn room_for(app: &App, drain: &Drain, size: i64) -> Option<Room> {
+async fn room_for(app: &App, drain: &Drain, size: i64) -> Option<Portion<IpAddr>> {
     if !taken(drain, || app.hub.drain_clear(drain)).await {
         return None;
     }
     let size = usize::try_from(size).unwrap_or(usize::MAX);
-    let mut room = pin!(app.messages.large.room(size, drain.session.ticket.network));
+    let mut room = pin!(app.messages.large.turn(drain.session.ticket.network, size));
     loop {
         // Keeps its place among those who wait.
         let turn = timeout(WANTED_POLL, &mut room).await;

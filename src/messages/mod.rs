@@ -11,7 +11,6 @@ pub mod committer;
 pub mod delivery;
 pub mod describe;
 pub mod handlers;
-mod large;
 pub mod model;
 mod policy;
 pub mod post;

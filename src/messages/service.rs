@@ -1,5 +1,6 @@
 //! Sending, asking for what is pending, and revoking.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -12,7 +13,6 @@ use uuid::Uuid;
 use super::answering::{self, Answering, Question};
 use super::backlog::Backlog;
 use super::committer::Committer;
-use super::large::LargeBodies;
 use super::model::{
     Address, Audience, Chat, ChatType, NewMessage, Notice, Party, Sent, avatar_in_group, name_in_group,
 };
@@ -29,6 +29,7 @@ use crate::friends::service as friends;
 use crate::groups::model::Room;
 use crate::groups::service as groups;
 use crate::ids::{self, GroupId, UserId};
+use crate::limits::Budget;
 use crate::metrics::Fill;
 
 /// How long a message may be revoked, by the server's own record (decision 19).
@@ -37,6 +38,10 @@ const REVOKE_MS: i64 = 5 * MINUTE_MS;
 const CHAT_BYTES: usize = 600;
 /// Pairs known to have written, kept in memory so that the stranger limit costs nothing.
 const CONTACTS_MAX: usize = 500_000;
+/// Bytes of large messages that drains have read and their sockets have not taken.
+const LARGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Of these, for one network: readers that crawl must not take all. The largest message has less.
+const LARGE_BY_NETWORK_MAX: usize = 16 * 1024 * 1024;
 
 /// What this feature keeps in memory; the store has the truth.
 #[derive(Debug)]
@@ -50,7 +55,10 @@ pub struct State {
     pub(super) looked_through: AtomicI64,
     pub(super) answering: Answering,
     pub(super) committer: Committer,
-    pub(super) large: LargeBodies,
+    /// For large messages that drains have read and their sockets have not taken yet, by network. Ten thousand phones that come back
+    /// to a group with one large picture in it would else have it ten thousand times in memory, for as long as the slowest of them
+    /// reads.
+    pub(super) large: Budget<IpAddr>,
 }
 
 impl State {
@@ -64,7 +72,7 @@ impl State {
             looked_through: AtomicI64::default(),
             answering: Answering::default(),
             committer,
-            large: LargeBodies::default(),
+            large: Budget::new(LARGE_BYTES_MAX, LARGE_BY_NETWORK_MAX),
         }
     }
 
