@@ -4,17 +4,20 @@
 //! A "token" is the user's id, everybody may write to everybody, and a group is all sockets that are open.
 
 use std::{
+    cell::RefCell,
     collections::VecDeque,
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::SystemTime,
 };
 
+use argon2::{Argon2, Block};
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{
         Query, State, WebSocketUpgrade,
         ws::{Message, Utf8Bytes, WebSocket},
@@ -28,7 +31,12 @@ use dashmap::DashMap;
 use futures_util::SinkExt;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
-use tokio::{net::TcpListener, runtime::Builder, sync::Notify};
+use tokio::{
+    net::TcpListener,
+    runtime::Builder,
+    sync::{Notify, Semaphore},
+    task::spawn_blocking,
+};
 
 use crate::failure::{Failure, While};
 
@@ -63,6 +71,12 @@ struct Draft {
 }
 
 #[derive(Deserialize)]
+struct Login {
+    username: String,
+    password: String,
+}
+
+#[derive(Deserialize)]
 struct Handshake {
     token: u64,
 }
@@ -70,11 +84,14 @@ struct Handshake {
 /// Serves until it is killed.
 pub fn serve(address: SocketAddr) -> Result<(), Failure> {
     let runtime = Builder::new_multi_thread().enable_all().build().doing("starting the ceiling's runtime")?;
+    let cores = thread::available_parallelism().doing("counting cores")?.get();
     let router = Router::new()
         .route("/api/chat/socket/sendmessage", post(send))
         .route("/api/regChat", post(register))
+        .route("/api/loginChat", post(login))
         .route("/ws", any(upgrade))
         .route("/api/chat/{*rest}", post(async || Json(json!({"msg": "ok", "data": "ok"}))))
+        .layer(Extension(Arc::new(Semaphore::new(cores))))
         .with_state(Sockets::default());
     runtime.block_on(async {
         let listener = TcpListener::bind(address).await.doing("listening")?;
@@ -89,6 +106,29 @@ pub fn serve(address: SocketAddr) -> Result<(), Failure> {
 async fn register(State(sockets): State<Sockets>) -> Json<Value> {
     let id = sockets.users.fetch_add(1, Ordering::Relaxed) + 1;
     Json(json!({"msg": "ok", "data": {"id": id, "token": id.to_string()}}))
+}
+
+/// A hash and nothing else, as many at once as there are cores.
+async fn login(Extension(turns): Extension<Arc<Semaphore>>, Json(login): Json<Login>) -> Response {
+    thread_local! {
+        static MEMORY: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
+    }
+    let Ok(turn) = turns.acquire_owned().await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    let hash = spawn_blocking(move || {
+        let argon2 = Argon2::default();
+        let mut hash = [0; 32];
+        let hashed = MEMORY.with_borrow_mut(|memory| {
+            memory.resize(argon2.params().block_count(), Block::default());
+            let salt = login.username.as_bytes();
+            argon2.hash_password_into_with_memory(login.password.as_bytes(), salt, &mut hash, memory)
+        });
+        drop(turn);
+        hashed.map(|()| hash)
+    });
+    match hash.await {
+        Ok(Ok(hash)) => Json(json!({"msg": "ok", "data": {"token": hash.to_vec()}})).into_response(),
+        _ => StatusCode::BAD_REQUEST.into_response(),
+    }
 }
 
 async fn send(State(sockets): State<Sockets>, headers: HeaderMap, Json(draft): Json<Draft>) -> Response {

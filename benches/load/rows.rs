@@ -93,9 +93,10 @@ pub const ROWS: &[Row] = &[
     Row::new(GROUPS, "comeback", "members come back, each with 1,000 missed group messages", Job::Comeback),
     Row::new(SERVER, "idle", "10,000 idle authenticated sockets", Job::Idle).with_ceiling(),
     Row::new(CHAT, "drain", "offline drain of 10,000 messages", Job::Drain),
-    Row::new(SERVER, "logins", "login storm (argon2id) beside chat", Job::Logins),
+    Row::new(SERVER, "logins", "login storm (argon2id) beside chat", Job::Logins).with_ceiling(),
     Row::new(SERVER, "herd", "5,000 sockets and chatGetmessageOffLine at once, after kill -9", Job::Herd),
-    Row::new(SERVER, "herd-chat", "chat beside 3,000 phones that come back at once", Job::HerdBesideChat),
+    Row::new(SERVER, "herd-chat", "chat beside 3,000 phones that come back at once", Job::HerdBesideChat)
+        .with_ceiling(),
     Row::new(SERVER, "hostile", "slow and flooding clients beside chat", Job::Hostile),
     Row::new(SERVER, "growth", "chat beside 1,000,000 messages, 100,000 users, 10,000 groups", Job::Growth),
     Row::new(SERVER, "forgetting", "chat beside the deletion of 1,500,000 old messages", Job::Forgetting),

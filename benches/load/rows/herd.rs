@@ -39,7 +39,7 @@ pub async fn run(setting: &Setting) -> Result<Findings, Failure> {
     server.kill_and_start().await?;
 
     let begun = Instant::now();
-    let Herd { outcome, mut times, connected } = come(server.address, &phones).await;
+    let Herd { outcome, mut times, connected } = come(server.address, &phones, true).await;
     let took = begun.elapsed();
     let mut findings = Findings::default();
     findings.tell("phones served", float(times.count()), Goal::AtLeast(float(PHONES)));
@@ -59,10 +59,10 @@ pub async fn beside_chat(setting: &Setting) -> Result<Findings, Failure> {
     let pace = Pace { warm_up: setting.warm_up, measured: setting.measured, gap: Some(CHAT_GAP) };
     let mut calm = chat.run(server.pid(), None, pace).await?;
 
-    let (address, before) = (server.address, procfs::CpuReading::take(server.pid())?);
+    let (address, keeps, before) = (server.address, !server.is_ceiling(), procfs::CpuReading::take(server.pid())?);
     let herd = Apart::start(move |until| async move {
         let begun = Instant::now();
-        let herd = come(address, &phones).await;
+        let herd = come(address, &phones, keeps).await;
         let took = begun.elapsed();
         // They stay as long as the chat is measured; an end of the row that was not planned is an end as well.
         let _ = until.await;
@@ -108,15 +108,15 @@ struct Herd {
     connected: Vec<(Socket, Http)>,
 }
 
-/// All phones come back in this moment.
-async fn come(address: SocketAddr, phones: &[Person]) -> Herd {
+/// All phones come back in this moment, to a server that keeps what they have missed, or to one that does not.
+async fn come(address: SocketAddr, phones: &[Person], keeps: bool) -> Herd {
     let back = Rc::new(RefCell::new(Back::default()));
     let mut crew = Crew::default();
     let begun = now_ns();
     for phone in phones {
         let (phone, back) = (phone.clone(), Rc::clone(&back));
         crew.add(async move {
-            let connected = come_back(address, &phone).await.doing(&phone.username)?;
+            let connected = come_back(address, &phone, keeps).await.doing(&phone.username)?;
             let mut back = back.borrow_mut();
             back.times.add_ns(now_ns() - begun);
             back.connected.push(connected);
@@ -136,12 +136,12 @@ struct Back {
 }
 
 /// Done when the socket is open, the call answered, and the waiting message here.
-async fn come_back(address: SocketAddr, phone: &Person) -> Result<(Socket, Http), Failure> {
+async fn come_back(address: SocketAddr, phone: &Person, waits: bool) -> Result<(Socket, Http), Failure> {
     let mut socket = Socket::open(address, &phone.token).await?;
     let mut http = Http::open(address).await?;
     let pending = async {
         let (mut hint, mut arrived) = (0, 0_u32);
-        while arrived == 0 {
+        while waits && arrived == 0 {
             socket.pump(|frame| arrived += u32::from(Mark::find(frame, &mut hint).is_some())).await?;
         }
         Ok(())
