@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
@@ -15,11 +16,41 @@ const HERD_MIN: usize = 64;
 /// Shortest pause of a herd: the next tick of the runtime's timer, which has one each millisecond.
 const PAUSE_MIN: Duration = Duration::from_micros(100);
 
-/// Hands what waits in `queue` to `serve`, in order, until the queue is closed and empty.
-pub async fn let_in<T>(mut queue: mpsc::Receiver<T>, mut serve: impl FnMut(T)) {
+/// Where connections wait for their turn.
+#[derive(Clone, Debug)]
+pub struct Entrance(mpsc::Sender<oneshot::Sender<()>>);
+
+/// Those who wait, in the order of coming.
+pub type Queue = mpsc::Receiver<oneshot::Sender<()>>;
+
+impl Entrance {
+    /// An entrance at which so many may wait, and its queue.
+    pub fn new(waiting_max: usize) -> (Self, Queue) {
+        let (waiting, queue) = mpsc::channel(waiting_max);
+        (Self(waiting), queue)
+    }
+
+    /// Waits for the turn of a connection whose client has spoken. False when nobody lets in any more.
+    pub async fn enter(self) -> bool {
+        let (waiting, turn) = oneshot::channel();
+        self.0.send(waiting).await.is_ok() && turn.await.is_ok()
+    }
+}
+
+/// Waits for the first byte of a client; false if there will be none. Whoever only connects needs no turn, and has one when it
+/// speaks: else all of a herd that connects first would speak in one moment, with nothing between it and everybody else.
+pub async fn has_spoken(stream: &TcpStream) -> bool {
+    matches!(stream.peek(&mut [0]).await, Ok(1..))
+}
+
+/// Lets in those who wait in `queue`, until it is closed and empty.
+pub async fn let_in(mut queue: Queue) {
     let (together, mut batch) = (together(), Vec::new());
     while queue.recv_many(&mut batch, together).await > 0 {
-        batch.drain(..).for_each(&mut serve);
+        for waiting in batch.drain(..) {
+            // Whoever has gone meanwhile is not missed.
+            let _ = waiting.send(());
+        }
         let began = Instant::now();
         // Those who came, and all that was ready before them, have their turn.
         yield_now().await;
@@ -41,26 +72,56 @@ fn pause(waiting: usize, turn: Duration) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
     use super::*;
 
     #[tokio::test]
     async fn everybody_is_let_in_in_the_order_of_coming_and_a_herd_takes_its_time() {
         let herd = 300;
-        let (arrivals, queue) = mpsc::channel(herd);
+        let (entrance, queue) = Entrance::new(herd);
+        let (turns, mut order) = mpsc::channel(herd);
+        let began = Instant::now();
         for number in 0..herd {
-            arrivals.send(number).await.unwrap();
+            let (entrance, turns) = (entrance.clone(), turns.clone());
+            let mut waits = Box::pin(async move {
+                assert!(entrance.enter().await);
+                turns.try_send((number, began.elapsed())).unwrap();
+            });
+            assert!((&mut waits).now_or_never().is_none());
+            #[expect(clippy::disallowed_methods, reason = "joined by the end of `order`")]
+            drop(tokio::spawn(waits));
         }
-        drop(arrivals);
-        let (began, mut times) = (Instant::now(), Vec::new());
-        let_in(queue, |number| {
+        drop((entrance, turns));
+        let_in(queue).await;
+        let mut times = Vec::new();
+        while let Some((number, time)) = order.recv().await {
             assert_eq!(number, times.len());
-            times.push(began.elapsed());
-        })
-        .await;
+            times.push(time);
+        }
         assert_eq!(times.len(), herd);
         let together = together();
         let mut herd = times.windows(together + 1).take(times.len() - HERD_MIN - together);
         assert!(herd.all(|some| some[0] + PAUSE_MIN <= some[together]), "{times:?}");
+    }
+
+    #[tokio::test]
+    async fn whoever_only_connects_waits_for_no_turn_yet() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (mut client, accepted) = (TcpStream::connect(address).await.unwrap(), listener.accept().await.unwrap().0);
+        let mut spoken = pin!(has_spoken(&accepted));
+        assert!(timeout(Duration::from_millis(20), &mut spoken).await.is_err());
+        client.write_all(b"G").await.unwrap();
+        assert!(spoken.await);
+        let (gone, left) = (TcpStream::connect(address).await.unwrap(), listener.accept().await.unwrap().0);
+        drop(gone);
+        assert!(!has_spoken(&left).await, "it has nothing to say");
     }
 
     #[test]

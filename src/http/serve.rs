@@ -16,13 +16,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::edge::Bounds;
-use super::entrance;
+use super::entrance::{Entrance, has_spoken, let_in};
 use super::slots::{Places, Slot, Slots};
 use super::stream::Guarded;
 use crate::limits::Seldom;
@@ -84,12 +84,9 @@ where
 {
     let Terms { places, timeouts, bounds, counts } = terms;
     // Whoever waits to be let in has a place, so there is room for all.
-    let (arrivals, queue) = mpsc::channel(places.all);
+    let (entrance, queue) = Entrance::new(places.all);
     let slots = Slots::new(places, counts.clone());
-    let (own, stopped) = (tasks.clone(), stop.clone());
-    tasks.spawn(entrance::let_in(queue, move |(stream, origin)| {
-        own.spawn(connection(stream, origin, timeouts, answer.clone(), stopped.clone()));
-    }));
+    tasks.spawn(let_in(queue));
     let told = Seldom::default();
     loop {
         let place = tokio::select! {
@@ -122,10 +119,13 @@ where
             continue;
         }
         let origin = Origin { peer, slot: Arc::new(slot), bounds };
-        if arrivals.send((stream, origin)).await.is_err() {
-            // Nobody lets in any more: the runtime is ending.
-            return;
-        }
+        let (entrance, answer, stop) = (entrance.clone(), answer.clone(), stop.clone());
+        tasks.spawn(async move {
+            let spoken = stop.run_until_cancelled(timeout(timeouts.idle, has_spoken(&stream))).await;
+            if spoken == Some(Ok(true)) && entrance.enter().await {
+                connection(stream, origin, timeouts, answer, stop).await;
+            }
+        });
     }
 }
 
