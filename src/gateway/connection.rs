@@ -14,7 +14,7 @@ use super::pings::{DOUBT, Gone, Pings, UNPROVED_STALL_MAX, slowly};
 use super::signal::Signal;
 use super::wire::Wire;
 use crate::app::App;
-use crate::hub::{Burst, Ending, Session};
+use crate::hub::{Burst, Ending, Socket};
 
 /// Bytes taken from the queue at a time.
 const BURST_BYTES: usize = 64 * 1024;
@@ -43,7 +43,7 @@ type Going = Result<(), Ended>;
 
 struct Connection<'a> {
     app: &'a App,
-    session: &'a Session,
+    socket: &'a Socket,
     wire: &'a mut Wire,
     pings: Pings,
     /// How many messages count as received.
@@ -53,9 +53,9 @@ struct Connection<'a> {
 }
 
 /// Serves the socket until it ends, and confirms what the peer has received.
-pub async fn run(app: &App, wire: &mut Wire, session: &Session) -> Ended {
-    let pings = Pings::new(Duration::from_secs(app.config.ws.pong_timeout_s), session.answers_pings());
-    let mut connection = Connection { app, session, wire, pings, received: 0, torn: false };
+pub async fn run(app: &App, wire: &mut Wire, socket: &Socket) -> Ended {
+    let pings = Pings::new(Duration::from_secs(app.config.ws.pong_timeout_s), socket.answers_pings());
+    let mut connection = Connection { app, socket, wire, pings, received: 0, torn: false };
     connection.set_patience();
     // Around everything, so that a stop waits for no peer that is slow to take its bytes.
     let ended = tokio::select! {
@@ -70,7 +70,7 @@ pub async fn run(app: &App, wire: &mut Wire, session: &Session) -> Ended {
         let _ = Box::pin(timeout(LAST_PONG, connection.settle())).await;
         Ended::ByServer
     };
-    let others_answer = app.hub.answers_pings(session.user);
+    let others_answer = app.hub.answers_pings(socket.user);
     let received = connection.pings.end(ended == Ended::ByPeer, Instant::now(), others_answer);
     connection.confirm(received, &app.metrics.messages.confirmed_unproved);
     ended
@@ -87,18 +87,18 @@ impl Connection<'_> {
                     Some(Err(_)) => Err(Ended::Lost),
                     None => Err(Ended::ByPeer),
                 },
-                () = self.session.doubted() => {
+                () = self.socket.doubted() => {
                     self.pings.doubt(Instant::now());
                     self.ping().await
                 }
-                () = self.session.woken(), if self.pings.window_open() => self.write().await,
+                () = self.socket.woken(), if self.pings.window_open() => self.write().await,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.on_timer().await,
             };
             if let Err(ended) = went {
                 return ended;
             }
             if self.pings.window_open() {
-                self.session.note_writable();
+                self.socket.note_writable();
             }
         }
     }
@@ -136,7 +136,7 @@ impl Connection<'_> {
         if self.pings.hold(now) {
             return Ok(());
         }
-        let Burst { frames, messages, bytes, beat, ending } = self.session.take(BURST_BYTES);
+        let Burst { frames, messages, bytes, beat, ending } = self.socket.take(BURST_BYTES);
         self.pings.wrote(messages, bytes, now);
         if beat {
             self.pings.beat(now);
@@ -161,7 +161,7 @@ impl Connection<'_> {
     }
 
     async fn on_timer(&mut self) -> Going {
-        let (app, user) = (self.app, self.session.user);
+        let (app, user) = (self.app, self.socket.user);
         let received = self.pings.on_timer(Instant::now(), || app.hub.answers_pings(user));
         let received = received.map_err(|Gone| Ended::Unanswered)?;
         self.confirm(received, &app.metrics.messages.confirmed_unproved);
@@ -199,7 +199,7 @@ impl Connection<'_> {
             return Ok(());
         }
         self.torn = true;
-        let (session, wire) = (self.session, &mut *self.wire);
+        let (socket, wire) = (self.socket, &mut *self.wire);
         let limit = Duration::from_secs(self.app.config.ws.stall_timeout_s) + slowly(bytes as u64);
         // Boxed, because few writes get here and each socket would have to keep the room for it.
         Box::pin(async move {
@@ -207,7 +207,7 @@ impl Connection<'_> {
                 biased;
                 done = wire.finish(&rest) => done.map_err(|_| Ended::Lost),
                 () = sleep(limit) => Err(Ended::Stalled),
-                () = async { session.doubted().await; sleep(DOUBT).await } => Err(Ended::Unanswered),
+                () = async { socket.doubted().await; sleep(DOUBT).await } => Err(Ended::Unanswered),
             }
         })
         .await?;
@@ -219,11 +219,11 @@ impl Connection<'_> {
         let waits = self.pings.is_held();
         let received = self.pings.pong(payload);
         if waits && !self.pings.is_held() {
-            self.session.wake();
+            self.socket.wake();
         }
-        if self.pings.answers_pings() && self.session.mark_answers_pings() {
+        if self.pings.answers_pings() && self.socket.mark_answers_pings() {
             self.set_patience();
-            self.app.messages.note_answers_pings(self.session);
+            self.app.messages.note_answers_pings(self.socket);
         }
         self.confirm(received, &self.app.metrics.messages.confirmed_by_pong);
     }
@@ -248,8 +248,8 @@ impl Connection<'_> {
         if let Some(count) = received {
             counter.inc_by(count - self.received);
             self.received = count;
-            let (app, user) = (self.app, self.session.user);
-            app.hub.confirm(self.session, count, |confirmed| app.messages.confirm(user, confirmed));
+            let (app, user) = (self.app, self.socket.user);
+            app.hub.confirm(self.socket, count, |confirmed| app.messages.confirm(user, confirmed));
         }
     }
 }

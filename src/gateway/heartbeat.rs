@@ -20,8 +20,8 @@ pub async fn run(app: Arc<App>) {
             () = app.stop.cancelled() => return,
         }
         slice = (slice + 1) % SLICES;
-        for session in app.hub.sessions(|session| session.id % SLICES == slice) {
-            if !session.beat(frame.clone()) {
+        for socket in app.hub.sockets(|socket| socket.id % SLICES == slice) {
+            if !socket.beat(frame.clone()) {
                 app.metrics.overflows.transient.inc();
             }
         }

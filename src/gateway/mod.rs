@@ -33,7 +33,7 @@ use crate::error::{AppError, Result};
 use crate::http::edge::query_token;
 use crate::http::network::bounded_network;
 use crate::http::serve::Origin;
-use crate::hub::{Frame, Session, Ticket};
+use crate::hub::{Frame, Socket, Ticket};
 
 /// Sockets that prepare their first frames at the same time. A herd of clients after a restart queues here, with next to
 /// nothing in memory, and not in front of the store.
@@ -103,11 +103,11 @@ async fn serve(app: Arc<App>, mut wire: Box<Wire>, caller: Caller) {
     app.metrics.sockets.opening.dec();
     let Some(registration) = opened else { return };
     app.metrics.sockets.opened.inc();
-    let session = &registration.session;
-    debug!(user.id = %session.user, session.id, "a socket opened");
-    let ended = connection::run(&app, &mut wire, session).await;
+    let socket = &registration.socket;
+    debug!(user.id = %socket.user, socket.id, "a socket opened");
+    let ended = connection::run(&app, &mut wire, socket).await;
     count(&app, ended);
-    debug!(user.id = %session.user, session.id, ?ended, "a socket ended");
+    debug!(user.id = %socket.user, socket.id, ?ended, "a socket ended");
 }
 
 fn count(app: &App, ended: Ended) {
@@ -125,12 +125,12 @@ fn count(app: &App, ended: Ended) {
 /// A place in the hub, which is given up whatever ends the connection.
 struct Registration<'a> {
     app: &'a App,
-    session: Arc<Session>,
+    socket: Arc<Socket>,
 }
 
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
-        self.app.hub.unregister(&self.session);
+        self.app.hub.unregister(&self.socket);
     }
 }
 
@@ -173,8 +173,8 @@ async fn open_with<'a>(app: &'a App, token: &str, caller: &Caller) -> Result<Res
         opened_at: caller.opened_at,
         network: caller.network,
     };
-    let session = app.hub.register(bearer.user.id, ticket, greeting);
-    let registration = Registration { app, session };
+    let socket = app.hub.register(bearer.user.id, ticket, greeting);
+    let registration = Registration { app, socket };
     // Whoever ends a token looks for its sockets after that; one that registers meanwhile must look for itself.
     Ok(check(app, token).await?.map(|bearer| {
         if bearer.former {

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::outbox::{Ending, Session, Ticket};
+use super::outbox::{Ending, Socket, Ticket};
 use super::{Census, Confirmed, Drain, Frame, Receipt, Step, Stream};
 use crate::ids::MessageId;
 
@@ -21,8 +21,8 @@ const TAIL_BYTES_MAX: usize = if cfg!(test) { 300 } else { 64 * 1024 };
 #[derive(Debug, Default)]
 pub struct Mailbox {
     /// Oldest first.
-    sessions: Vec<Arc<Session>>,
-    active: Option<Arc<Session>>,
+    sockets: Vec<Arc<Socket>>,
+    active: Option<Arc<Socket>>,
     /// Grows when a drain loses its right to push.
     epoch: u64,
     phase: Phase,
@@ -86,7 +86,7 @@ pub enum Pushed {
 
 #[derive(Debug)]
 struct InFlight {
-    session: u64,
+    socket: u64,
     number: u64,
     receipt: Receipt,
     early: bool,
@@ -100,13 +100,13 @@ impl Mailbox {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
+        self.sockets.is_empty()
     }
 
     /// Adds this person's sockets and what is on its way to a census.
     pub fn count(&self, census: &mut Census) {
         let active = usize::from(self.active.is_some());
-        census.silent += self.sessions.len() - active;
+        census.silent += self.sockets.len() - active;
         *match self.phase {
             Phase::Fresh => &mut census.fresh,
             Phase::Draining(_) => &mut census.draining,
@@ -115,11 +115,11 @@ impl Mailbox {
         census.unconfirmed += self.in_flight.len();
     }
 
-    pub fn sessions(&self) -> &[Arc<Session>] {
-        &self.sessions
+    pub fn sockets(&self) -> &[Arc<Socket>] {
+        &self.sockets
     }
 
-    pub const fn active(&self) -> Option<&Arc<Session>> {
+    pub const fn active(&self) -> Option<&Arc<Socket>> {
         self.active.as_ref()
     }
 
@@ -127,21 +127,21 @@ impl Mailbox {
         self.epoch
     }
 
-    pub fn add(&mut self, session: Arc<Session>) -> Option<Drain> {
-        self.sessions.push(session);
+    pub fn add(&mut self, socket: Arc<Socket>) -> Option<Drain> {
+        self.sockets.push(socket);
         self.choose()
     }
 
-    pub fn remove(&mut self, session: &Session) -> Option<Drain> {
-        self.answers_pings |= session.answers_pings();
-        self.sessions.retain(|other| other.id != session.id);
-        self.in_flight.retain(|entry| entry.session != session.id);
+    pub fn remove(&mut self, socket: &Socket) -> Option<Drain> {
+        self.answers_pings |= socket.answers_pings();
+        self.sockets.retain(|other| other.id != socket.id);
+        self.in_flight.retain(|entry| entry.socket != socket.id);
         self.choose()
     }
 
     /// `about`: an older message, which this one may not overtake.
     pub fn push(&mut self, frame: &Frame, receipt: Receipt, about: Option<MessageId>, bytes_max: usize) -> Pushed {
-        let Some(session) = self.active.clone() else { return Pushed::Left };
+        let Some(socket) = self.active.clone() else { return Pushed::Left };
         if receipt.message <= self.begun_after {
             return Pushed::Left;
         }
@@ -163,14 +163,14 @@ impl Mailbox {
             }
             Phase::Fresh => true,
         };
-        match session.push_message(frame, bytes_max) {
+        match socket.push_message(frame, bytes_max) {
             Some(number) => {
-                self.in_flight.push_back(InFlight { session: session.id, number, receipt, early });
+                self.in_flight.push_back(InFlight { socket: socket.id, number, receipt, early });
                 self.position = receipt.message;
                 Pushed::Handed
             }
             // The reader is slower than its messages: from here on the store feeds it, at its own pace.
-            None if !early => Pushed::Full(self.start_drain(session, true)),
+            None if !early => Pushed::Full(self.start_drain(socket, true)),
             // It stays pending until the client asks.
             None => {
                 self.missed = true;
@@ -181,33 +181,33 @@ impl Mailbox {
 
     pub fn ask(&mut self) -> Option<Drain> {
         // The call does not say by which socket it was made, and any of them may be the active one later.
-        self.sessions.iter().for_each(|session| session.mark_asked());
-        let session = self.active.clone()?;
-        matches!(self.phase, Phase::Fresh).then(|| self.start_drain(session, true))
+        self.sockets.iter().for_each(|socket| socket.mark_asked());
+        let socket = self.active.clone()?;
+        matches!(self.phase, Phase::Fresh).then(|| self.start_drain(socket, true))
     }
 
     /// Whether a socket of this person has ever answered a ping.
     pub fn answers_pings(&self) -> bool {
-        self.answers_pings || self.sessions.iter().any(|session| session.answers_pings())
+        self.answers_pings || self.sockets.iter().any(|socket| socket.answers_pings())
     }
 
     pub fn held_elsewhere(&self) -> bool {
         let Some(active) = &self.active else { return false };
         let holders: Vec<u64> =
-            self.in_flight.iter().map(|entry| entry.session).filter(|session| *session != active.id).collect();
-        self.sessions.iter().filter(|session| holders.contains(&session.id)).for_each(|session| session.doubt());
+            self.in_flight.iter().map(|entry| entry.socket).filter(|socket| *socket != active.id).collect();
+        self.sockets.iter().filter(|socket| holders.contains(&socket.id)).for_each(|socket| socket.doubt());
         !holders.is_empty()
     }
 
     pub fn drain_push(&mut self, frame: &Frame, receipt: Receipt, bytes_max: usize) -> Step {
-        let Some(session) = self.active.clone() else { return Step::Over };
+        let Some(socket) = self.active.clone() else { return Step::Over };
         if self.carried.binary_search(&receipt.message).is_ok() {
             return Step::Done;
         }
         // The largest comes alone.
-        let Some(number) = session.push_message(frame, bytes_max.max(frame.len())) else { return Step::Full };
+        let Some(number) = socket.push_message(frame, bytes_max.max(frame.len())) else { return Step::Full };
         self.position = self.position.max(receipt.message);
-        self.in_flight.push_back(InFlight { session: session.id, number, receipt, early: false });
+        self.in_flight.push_back(InFlight { socket: socket.id, number, receipt, early: false });
         Step::Done
     }
 
@@ -217,11 +217,11 @@ impl Mailbox {
         if tail.more {
             return Some(position);
         }
-        let session = self.active.clone()?;
+        let socket = self.active.clone()?;
         let read = tail.messages.partition_point(|(_, receipt)| receipt.message <= position);
         for (frame, receipt) in tail.messages.into_iter().skip(read) {
-            let Some(number) = session.push_message(&frame, bytes_max) else { return Some(position) };
-            self.in_flight.push_back(InFlight { session: session.id, number, receipt, early: false });
+            let Some(number) = socket.push_message(&frame, bytes_max) else { return Some(position) };
+            self.in_flight.push_back(InFlight { socket: socket.id, number, receipt, early: false });
             position = receipt.message;
         }
         self.go_live(position);
@@ -237,13 +237,13 @@ impl Mailbox {
     /// Whether the active socket has a message on its way.
     fn carries(&self, id: MessageId) -> bool {
         let Some(active) = &self.active else { return false };
-        self.in_flight.iter().any(|entry| entry.receipt.message == id && entry.session == active.id)
+        self.in_flight.iter().any(|entry| entry.receipt.message == id && entry.socket == active.id)
     }
 
-    pub fn confirm(&mut self, session: u64, count: u64) -> Confirmed {
+    pub fn confirm(&mut self, socket: u64, count: u64) -> Confirmed {
         let mut confirmed = Confirmed::default();
         self.in_flight.retain(|entry| {
-            let received = entry.session == session && entry.number <= count;
+            let received = entry.socket == socket && entry.number <= count;
             if received {
                 record(&mut confirmed, entry);
             }
@@ -253,10 +253,10 @@ impl Mailbox {
     }
 
     pub fn end_pushes(&mut self, code: Option<u16>, keep: &dyn Fn(&Ticket) -> bool) -> Option<Drain> {
-        for session in self.sessions.iter().filter(|session| !keep(&session.ticket)) {
-            session.end_pushes();
-            if let (Some(code), true) = (code, session.ticket.registered) {
-                session.end(Ending::Close(code));
+        for socket in self.sockets.iter().filter(|socket| !keep(&socket.ticket)) {
+            socket.end_pushes();
+            if let (Some(code), true) = (code, socket.ticket.registered) {
+                socket.end(Ending::Close(code));
             }
         }
         self.choose()
@@ -264,27 +264,27 @@ impl Mailbox {
 
     /// Picks the socket that gets the pushes: the newest of a registered user, else the newest (decision 28).
     fn choose(&mut self) -> Option<Drain> {
-        let heard = || self.sessions.iter().rev().filter(|session| session.gets_pushes());
-        let chosen = heard().find(|session| session.ticket.registered).or_else(|| heard().next()).cloned();
-        if chosen.as_ref().map(|session| session.id) == self.active.as_ref().map(|session| session.id) {
+        let heard = || self.sockets.iter().rev().filter(|socket| socket.gets_pushes());
+        let chosen = heard().find(|socket| socket.ticket.registered).or_else(|| heard().next()).cloned();
+        if chosen.as_ref().map(|socket| socket.id) == self.active.as_ref().map(|socket| socket.id) {
             return None;
         }
         self.epoch += 1;
         self.phase = Phase::Fresh;
         self.active = chosen;
-        let session = self.active.clone()?;
-        let asked = session.has_asked();
-        Some(self.start_drain(session, asked))
+        let socket = self.active.clone()?;
+        let asked = socket.has_asked();
+        Some(self.start_drain(socket, asked))
     }
 
-    fn start_drain(&mut self, session: Arc<Session>, asked: bool) -> Drain {
+    fn start_drain(&mut self, socket: Arc<Socket>, asked: bool) -> Drain {
         self.epoch += 1;
         self.phase = if asked { Phase::Draining(Tail::default()) } else { Phase::Fresh };
         self.missed = false;
-        let on_it = self.in_flight.iter().filter(|entry| entry.session == session.id);
+        let on_it = self.in_flight.iter().filter(|entry| entry.socket == socket.id);
         self.carried = on_it.map(|entry| entry.receipt.message).collect();
         self.carried.sort_unstable();
-        Drain { user: session.user, session, asked, epoch: self.epoch }
+        Drain { user: socket.user, socket, asked, epoch: self.epoch }
     }
 
     fn go_live(&mut self, position: MessageId) {
@@ -318,20 +318,20 @@ mod tests {
 
     const ROOM: usize = 64;
 
-    fn session(id: u64, registered: bool) -> Arc<Session> {
-        Arc::new(Session::new(id, UserId(7), Ticket::of(registered, &id.to_string()), Vec::new()))
+    fn socket(id: u64, registered: bool) -> Arc<Socket> {
+        Arc::new(Socket::new(id, UserId(7), Ticket::of(registered, &id.to_string()), Vec::new()))
     }
 
     fn mailbox(sockets: &[(u64, bool)]) -> Mailbox {
         let mut mailbox = Mailbox::default();
         for (id, registered) in sockets {
-            mailbox.add(session(*id, *registered));
+            mailbox.add(socket(*id, *registered));
         }
         mailbox
     }
 
     fn active(mailbox: &Mailbox) -> Option<u64> {
-        mailbox.active().map(|session| session.id)
+        mailbox.active().map(|socket| socket.id)
     }
 
     fn direct(id: i64) -> Receipt {
@@ -356,9 +356,9 @@ mod tests {
     #[test]
     fn a_socket_that_ends_unregisters_only_itself() {
         let mut mailbox = mailbox(&[(1, true), (2, true)]);
-        assert!(mailbox.remove(&session(1, true)).is_none(), "an old socket's end disturbs nobody");
+        assert!(mailbox.remove(&socket(1, true)).is_none(), "an old socket's end disturbs nobody");
         assert_eq!(active(&mailbox), Some(2));
-        assert!(mailbox.remove(&session(2, true)).is_none());
+        assert!(mailbox.remove(&socket(2, true)).is_none());
         assert_eq!((active(&mailbox), mailbox.is_empty()), (None, true));
     }
 
@@ -367,7 +367,7 @@ mod tests {
         let mut mailbox = mailbox(&[(1, false), (2, true), (3, true)]);
         mailbox.end_pushes(Some(4001), &|ticket| &*ticket.token_id == "2");
         assert_eq!(active(&mailbox), Some(2));
-        let endings: Vec<_> = mailbox.sessions().iter().map(|session| session.take(1).ending).collect();
+        let endings: Vec<_> = mailbox.sockets().iter().map(|socket| socket.take(1).ending).collect();
         assert_eq!(endings, [None, None, Some(Ending::Close(4001))]);
         mailbox.end_pushes(None, &|_| false);
         assert_eq!(active(&mailbox), None);

@@ -21,7 +21,7 @@ pub use frame::Frame;
 use mailbox::{Mailbox, Pushed};
 pub use online::Crowd;
 use online::Online;
-pub use outbox::{Burst, Ending, Session, Ticket};
+pub use outbox::{Burst, Ending, Socket, Ticket};
 use tokio::sync::Notify;
 
 use crate::ids::{MessageId, SubscriptionId, UserId};
@@ -41,7 +41,7 @@ pub struct Hub {
     users: DashMap<UserId, Mailbox>,
     asked: DashMap<UserId, Instant>,
     online: Online,
-    next_session: AtomicU64,
+    next_socket: AtomicU64,
     /// The newest message that any drain has pushed.
     drained: AtomicI64,
     outbox_bytes_max: usize,
@@ -93,7 +93,7 @@ pub struct Drain {
     /// Whose messages.
     pub user: UserId,
     /// The socket.
-    pub session: Arc<Session>,
+    pub socket: Arc<Socket>,
     /// Whether the client asked; if not, this only finds out whether anything is pending at all.
     pub asked: bool,
     epoch: u64,
@@ -123,7 +123,7 @@ pub struct Census {
 pub enum Step {
     /// Done.
     Done,
-    /// The socket's queue is full: wait for [`Session::room`] and try again.
+    /// The socket's queue is full: wait for [`Socket::room`] and try again.
     Full,
     /// Another socket has taken over, or this one is gone.
     Over,
@@ -136,7 +136,7 @@ impl Hub {
             users: DashMap::new(),
             asked: DashMap::new(),
             online: Online::new(),
-            next_session: AtomicU64::new(1),
+            next_socket: AtomicU64::new(1),
             drained: AtomicI64::new(0),
             outbox_bytes_max,
             overflows,
@@ -146,35 +146,35 @@ impl Hub {
     }
 
     /// Registers a socket with its first frames.
-    pub fn register(&self, user: UserId, ticket: Ticket, greeting: Vec<Frame>) -> Arc<Session> {
-        let id = self.next_session.fetch_add(1, Relaxed);
+    pub fn register(&self, user: UserId, ticket: Ticket, greeting: Vec<Frame>) -> Arc<Socket> {
+        let id = self.next_socket.fetch_add(1, Relaxed);
         let is_late = ticket.opened_at.elapsed() >= ASKED_TTL;
-        let session = Arc::new(Session::new(id, user, ticket, greeting));
+        let socket = Arc::new(Socket::new(id, user, ticket, greeting));
         let mut mailbox =
             self.users.entry(user).or_insert_with(|| Mailbox::after(MessageId(self.drained.load(Relaxed))));
         // Looked up under the mailbox's lock: a call that comes now finds either this socket or its own mark here.
         // A client asks as soon as its socket is open: if that is long ago, so is the call.
         if is_late || self.asked.get(&user).is_some_and(|at| at.elapsed() < ASKED_TTL) {
-            session.mark_asked();
+            socket.mark_asked();
         }
-        let drain = mailbox.add(session.clone());
+        let drain = mailbox.add(socket.clone());
         self.online.set(user, true);
         drop(mailbox);
         self.start(drain);
-        session
+        socket
     }
 
     /// Removes exactly this socket. What was on its way by it is pending again.
-    pub fn unregister(&self, session: &Arc<Session>) {
-        let Some(mut mailbox) = self.users.get_mut(&session.user) else { return };
-        let drain = mailbox.remove(session);
+    pub fn unregister(&self, socket: &Arc<Socket>) {
+        let Some(mut mailbox) = self.users.get_mut(&socket.user) else { return };
+        let drain = mailbox.remove(socket);
         if mailbox.is_empty() {
-            self.online.set(session.user, false);
+            self.online.set(socket.user, false);
             drop(mailbox);
             // Whoever registers meanwhile says so after this, under the same lock.
-            self.users.remove_if(&session.user, |_, mailbox| mailbox.is_empty());
+            self.users.remove_if(&socket.user, |_, mailbox| mailbox.is_empty());
         }
-        session.pass_room();
+        socket.pass_room();
         self.start(drain);
     }
 
@@ -239,7 +239,7 @@ impl Hub {
     pub fn drain_clear(&self, drain: &Drain) -> Step {
         match self.mailbox_of(drain) {
             None => Step::Over,
-            Some(_) if drain.session.is_clear() => Step::Done,
+            Some(_) if drain.socket.is_clear() => Step::Done,
             Some(_) => Step::Full,
         }
     }
@@ -271,9 +271,9 @@ impl Hub {
 
     /// The socket proved that it received its first `count` messages. `record` takes note of what that moves, before anybody
     /// can see that they are no longer on their way: a drain that begins in between would push them again.
-    pub fn confirm(&self, session: &Session, count: u64, record: impl FnOnce(Confirmed)) {
-        if let Some(mut mailbox) = self.users.get_mut(&session.user) {
-            record(mailbox.confirm(session.id, count));
+    pub fn confirm(&self, socket: &Socket, count: u64, record: impl FnOnce(Confirmed)) {
+        if let Some(mut mailbox) = self.users.get_mut(&socket.user) {
+            record(mailbox.confirm(socket.id, count));
         }
     }
 
@@ -314,10 +314,10 @@ impl Hub {
     }
 
     /// The sockets whose turn it is, for the heartbeat.
-    pub fn sessions(&self, is_due: impl Fn(&Session) -> bool) -> Vec<Arc<Session>> {
+    pub fn sockets(&self, is_due: impl Fn(&Socket) -> bool) -> Vec<Arc<Socket>> {
         let mut due = Vec::new();
         for mailbox in &self.users {
-            due.extend(mailbox.sessions().iter().filter(|session| is_due(session)).cloned());
+            due.extend(mailbox.sockets().iter().filter(|socket| is_due(socket)).cloned());
         }
         due
     }
@@ -330,7 +330,7 @@ impl Hub {
     fn mailbox_of(&self, drain: &Drain) -> Option<dashmap::mapref::one::RefMut<'_, UserId, Mailbox>> {
         // The epoch alone would not do: it starts again when a person's last socket has gone.
         let valid = |mailbox: &Mailbox| {
-            mailbox.epoch() == drain.epoch && mailbox.active().is_some_and(|active| active.id == drain.session.id)
+            mailbox.epoch() == drain.epoch && mailbox.active().is_some_and(|active| active.id == drain.socket.id)
         };
         self.users.get_mut(&drain.user).filter(|mailbox| valid(mailbox))
     }
@@ -367,8 +367,8 @@ mod tests {
         for (user, ago, asked) in [(1, ASKED_TTL, true), (2, ASKED_TTL / 2, false)] {
             let opened_at = Instant::now().checked_sub(ago).expect("the machine has run for that long");
             let ticket = Ticket { opened_at, ..Ticket::of(true, "1") };
-            let session = hub.register(UserId(user), ticket, Vec::new());
-            assert_eq!(session.has_asked(), asked);
+            let socket = hub.register(UserId(user), ticket, Vec::new());
+            assert_eq!(socket.has_asked(), asked);
         }
     }
 }

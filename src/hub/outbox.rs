@@ -54,7 +54,7 @@ pub enum Ending {
 
 /// A registered socket.
 #[derive(Debug)]
-pub struct Session {
+pub struct Socket {
     /// Unique in this process.
     pub id: u64,
     /// Whose it is.
@@ -97,7 +97,7 @@ pub struct Burst {
     pub ending: Option<Ending>,
 }
 
-impl Session {
+impl Socket {
     pub(super) fn new(id: u64, user: UserId, ticket: Ticket, greeting: Vec<Frame>) -> Self {
         let transient_bytes = greeting.iter().map(Frame::len).sum();
         let frames = greeting.into_iter().map(|frame| (frame, false)).collect();
@@ -281,63 +281,63 @@ mod tests {
     }
 
     /// The greeting has 7 bytes and a header of 2.
-    fn session() -> Session {
-        Session::new(1, UserId(7), Ticket::of(true, "t"), vec![Frame::text(&[b"welcome"])])
+    fn socket() -> Socket {
+        Socket::new(1, UserId(7), Ticket::of(true, "t"), vec![Frame::text(&[b"welcome"])])
     }
 
     #[tokio::test]
     async fn a_greeting_is_written_at_once() {
-        let session = session();
-        tokio::time::timeout(std::time::Duration::from_secs(1), session.woken()).await.expect("nothing else wakes it");
-        assert_eq!(session.take(1024).frames.len(), 1);
+        let socket = socket();
+        tokio::time::timeout(std::time::Duration::from_secs(1), socket.woken()).await.expect("nothing else wakes it");
+        assert_eq!(socket.take(1024).frames.len(), 1);
     }
 
     #[test]
     fn frames_leave_in_order_in_bursts_of_a_bounded_size() {
-        let session = session();
-        assert_eq!(session.push_message(&frame(3), 100), Some(1));
-        session.push_transient(frame(4));
-        assert_eq!(session.push_message(&frame(5), 100), Some(2));
+        let socket = socket();
+        assert_eq!(socket.push_message(&frame(3), 100), Some(1));
+        socket.push_transient(frame(4));
+        assert_eq!(socket.push_message(&frame(5), 100), Some(2));
         let lengths = |burst: &Burst| burst.frames.iter().map(Frame::len).collect::<Vec<_>>();
-        let burst = session.take(10);
+        let burst = socket.take(10);
         assert_eq!((lengths(&burst), burst.messages, burst.bytes), (vec![9, 5], 1, 14));
-        let burst = session.take(10);
+        let burst = socket.take(10);
         assert_eq!((lengths(&burst), burst.messages, burst.bytes), (vec![6, 7], 1, 13));
-        assert!(session.take(10).frames.is_empty());
+        assert!(socket.take(10).frames.is_empty());
     }
 
     #[test]
     fn the_queue_takes_no_more_than_its_bound() {
-        let session = session();
-        assert_eq!(session.push_message(&frame(100), 50), None);
-        assert!(session.is_clear());
-        assert_eq!(session.push_message(&frame(48), 50), Some(1));
-        assert_eq!(session.push_message(&frame(2), 50), None);
-        assert!(!session.is_clear());
-        session.take(1000);
-        assert!(!session.is_clear(), "it is being written");
-        session.note_writable();
-        assert!(session.is_clear());
-        assert_eq!(session.push_message(&frame(2), 50), Some(2));
+        let socket = socket();
+        assert_eq!(socket.push_message(&frame(100), 50), None);
+        assert!(socket.is_clear());
+        assert_eq!(socket.push_message(&frame(48), 50), Some(1));
+        assert_eq!(socket.push_message(&frame(2), 50), None);
+        assert!(!socket.is_clear());
+        socket.take(1000);
+        assert!(!socket.is_clear(), "it is being written");
+        socket.note_writable();
+        assert!(socket.is_clear());
+        assert_eq!(socket.push_message(&frame(2), 50), Some(2));
     }
 
     #[test]
     fn heartbeats_that_nobody_takes_do_not_pile_up() {
-        let session = session();
+        let socket = socket();
         let frame = frame(1024);
-        let queued = (0..1000).filter(|_| session.beat(frame.clone())).count();
+        let queued = (0..1000).filter(|_| socket.beat(frame.clone())).count();
         assert_eq!(queued, 63, "together with the greeting that is what the bound allows");
-        assert!(session.take(usize::MAX).bytes <= TRANSIENT_BYTES_MAX);
-        assert!(!session.take(usize::MAX).beat, "one burst is enough to see to it");
+        assert!(socket.take(usize::MAX).bytes <= TRANSIENT_BYTES_MAX);
+        assert!(!socket.take(usize::MAX).beat, "one burst is enough to see to it");
     }
 
     #[test]
     fn the_connection_ends_after_what_is_queued() {
-        let session = session();
-        session.push_message(&frame(100), 1000);
-        session.end(Ending::Close(4001));
-        session.end(Ending::Drop);
-        assert_eq!(session.take(5).ending, None);
-        assert_eq!(session.take(100).ending, Some(Ending::Close(4001)), "the first ending counts");
+        let socket = socket();
+        socket.push_message(&frame(100), 1000);
+        socket.end(Ending::Close(4001));
+        socket.end(Ending::Drop);
+        assert_eq!(socket.take(5).ending, None);
+        assert_eq!(socket.take(100).ending, Some(Ending::Close(4001)), "the first ending counts");
     }
 }

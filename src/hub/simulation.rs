@@ -8,7 +8,7 @@ use std::sync::Arc;
 use prometheus::Registry;
 use proptest::prelude::*;
 
-use super::{Confirmed, Drain, Frame, Hub, Receipt, Session, Step, Stream, Ticket};
+use super::{Confirmed, Drain, Frame, Hub, Receipt, Socket, Step, Stream, Ticket};
 use crate::ids::{MessageId, SubscriptionId, UserId};
 use crate::metrics::Overflows;
 
@@ -142,8 +142,8 @@ impl Store {
     }
 }
 
-struct Socket {
-    session: Arc<Session>,
+struct Client {
+    socket: Arc<Socket>,
     alive: bool,
     asked: bool,
     /// Written to the network, not yet read by the peer.
@@ -181,7 +181,7 @@ struct World {
     store: Store,
     unpushed: VecDeque<Stored>,
     unflushed: Vec<Confirmed>,
-    sockets: Vec<Socket>,
+    clients: Vec<Client>,
     drains: Vec<Running>,
     received: BTreeSet<MessageId>,
     confirmed: BTreeSet<MessageId>,
@@ -199,14 +199,14 @@ impl World {
     }
 
     fn alive(&self, index: usize) -> Option<usize> {
-        let alive: Vec<usize> = (0..self.sockets.len()).filter(|i| self.sockets[*i].alive).collect();
+        let alive: Vec<usize> = (0..self.clients.len()).filter(|i| self.clients[*i].alive).collect();
         (!alive.is_empty()).then(|| alive[index % alive.len()])
     }
 
     fn apply(&mut self, op: &Op) {
         match *op {
             Op::Open { registered } => {
-                if self.sockets.iter().filter(|socket| socket.alive).count() < SOCKETS_MAX {
+                if self.clients.iter().filter(|client| client.alive).count() < SOCKETS_MAX {
                     self.open(registered);
                 }
             }
@@ -271,21 +271,21 @@ impl World {
 
     fn open(&mut self, registered: bool) {
         // The token's id is the socket's number, so that each can be muted alone.
-        let ticket = Ticket::of(registered, &self.sockets.len().to_string());
-        let session = self.hub().register(ME, ticket, vec![Frame::text(&[b"welcome"])]);
-        let asked = session.has_asked();
-        self.sockets.push(Socket { session, alive: true, asked, pipe: VecDeque::new(), written: Vec::new(), read: 0 });
+        let ticket = Ticket::of(registered, &self.clients.len().to_string());
+        let socket = self.hub().register(ME, ticket, vec![Frame::text(&[b"welcome"])]);
+        let asked = socket.has_asked();
+        self.clients.push(Client { socket, alive: true, asked, pipe: VecDeque::new(), written: Vec::new(), read: 0 });
     }
 
     fn ask(&mut self) {
         // What was queued before the call may have overtaken older messages; what comes after may not.
-        for socket in 0..self.sockets.len() {
-            if self.sockets[socket].alive {
+        for socket in 0..self.clients.len() {
+            if self.clients[socket].alive {
                 self.take(socket, usize::MAX);
             }
         }
         self.hub().ask(ME);
-        self.sockets.iter_mut().filter(|socket| socket.alive).for_each(|socket| socket.asked = true);
+        self.clients.iter_mut().filter(|client| client.alive).for_each(|client| client.asked = true);
     }
 
     fn commit(&mut self, direct: bool, size: usize, about: Option<MessageId>) {
@@ -308,7 +308,7 @@ impl World {
     }
 
     fn take(&mut self, index: usize, bytes: usize) {
-        let burst = self.sockets[index].session.take(bytes);
+        let burst = self.clients[index].socket.take(bytes);
         let mut messages = 0;
         for frame in burst.frames {
             // Short frames have a header of two bytes.
@@ -317,8 +317,8 @@ impl World {
             messages += 1;
             self.check_carried(index, id);
             self.carriers.entry(id).or_default().push(index);
-            self.sockets[index].pipe.push_back(id);
-            self.sockets[index].written.push(id);
+            self.clients[index].pipe.push_back(id);
+            self.clients[index].written.push(id);
         }
         assert_eq!(messages, burst.messages);
     }
@@ -327,12 +327,12 @@ impl World {
     fn check_carried(&self, index: usize, id: MessageId) {
         assert!(!self.confirmed.contains(&id), "{id} was confirmed and comes again");
         for carrier in self.carriers.get(&id).into_iter().flatten() {
-            assert!(!self.sockets[*carrier].alive, "{id} comes again while socket {carrier} that carries it lives");
+            assert!(!self.clients[*carrier].alive, "{id} comes again while socket {carrier} that carries it lives");
         }
-        let socket = &self.sockets[index];
-        let written: BTreeSet<_> = socket.written.iter().collect();
+        let client = &self.clients[index];
+        let written: BTreeSet<_> = client.written.iter().collect();
         let came_before = |older: MessageId| written.contains(&older) || self.confirmed.contains(&older);
-        if socket.asked {
+        if client.asked {
             for older in self.store.messages.iter().map(|older| older.id).filter(|older| *older < id) {
                 assert!(came_before(older), "{id} overtakes {older} on a socket that has asked");
             }
@@ -344,26 +344,26 @@ impl World {
     }
 
     fn read(&mut self, index: usize, count: usize) {
-        let socket = &mut self.sockets[index];
+        let client = &mut self.clients[index];
         for _ in 0..count {
-            let Some(id) = socket.pipe.pop_front() else { return };
-            socket.read += 1;
+            let Some(id) = client.pipe.pop_front() else { return };
+            client.read += 1;
             self.received.insert(id);
         }
     }
 
     fn pong(&mut self, index: usize, back: u64) {
-        let socket = &self.sockets[index];
-        let count = socket.read.saturating_sub(back);
-        self.confirmed.extend(&socket.written[..usize::try_from(count).unwrap()]);
+        let client = &self.clients[index];
+        let count = client.read.saturating_sub(back);
+        self.confirmed.extend(&client.written[..usize::try_from(count).unwrap()]);
         let mut unflushed = std::mem::take(&mut self.unflushed);
-        self.hub().confirm(&self.sockets[index].session, count, |confirmed| unflushed.push(confirmed));
+        self.hub().confirm(&self.clients[index].socket, count, |confirmed| unflushed.push(confirmed));
         self.unflushed = unflushed;
     }
 
     fn die(&mut self, index: usize) {
-        self.sockets[index].alive = false;
-        self.hub().unregister(&self.sockets[index].session.clone());
+        self.clients[index].alive = false;
+        self.hub().unregister(&self.clients[index].socket.clone());
     }
 
     fn flush(&mut self) {
@@ -374,7 +374,7 @@ impl World {
 
     /// kill -9 and a start: only the store is left.
     fn restart(&mut self) {
-        self.sockets.iter_mut().for_each(|socket| socket.alive = false);
+        self.clients.iter_mut().for_each(|client| client.alive = false);
         self.drains.clear();
         self.unflushed.clear();
         self.unpushed.clear();
@@ -449,7 +449,7 @@ impl World {
         for message in &self.store.messages {
             assert!(self.store.is_due(message) || self.received.contains(&message.id), "{} is lost", message.id);
         }
-        assert_eq!(self.hub().online.get(ME), self.sockets.iter().any(|socket| socket.alive));
+        assert_eq!(self.hub().online.get(ME), self.clients.iter().any(|client| client.alive));
     }
 
     /// Everybody reads, answers and drains until nothing moves.
@@ -458,8 +458,8 @@ impl World {
             while !self.unpushed.is_empty() {
                 self.push();
             }
-            for socket in 0..self.sockets.len() {
-                if self.sockets[socket].alive {
+            for socket in 0..self.clients.len() {
+                if self.clients[socket].alive {
                     self.take(socket, usize::MAX);
                     self.read(socket, usize::MAX);
                     self.pong(socket, 0);
@@ -486,7 +486,7 @@ impl World {
         self.commit(true, 10, None);
         self.push();
         assert!(self.hub().drains.lock().unwrap().is_empty());
-        let socket = self.sockets.len() - 1;
+        let socket = self.clients.len() - 1;
         self.take(socket, usize::MAX);
         self.read(socket, usize::MAX);
         assert!(self.received.contains(&self.store.messages.last().unwrap().id));

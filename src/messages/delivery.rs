@@ -86,7 +86,7 @@ async fn next_probe(probes: &mut VecDeque<(Instant, Drain)>) -> Drain {
 async fn guarded(drain: &Drain, work: impl Future<Output = ()>) {
     if AssertUnwindSafe(work).catch_unwind().await.is_err() {
         error!(user.id = %drain.user, "a drain panicked; its socket is dropped, and its client comes back");
-        drain.session.end(Ending::Drop);
+        drain.socket.end(Ending::Drop);
     }
 }
 
@@ -232,7 +232,7 @@ async fn room_for(app: &App, drain: &Drain, size: i64) -> Option<Portion<IpAddr>
         return None;
     }
     let size = usize::try_from(size).unwrap_or(usize::MAX);
-    let mut room = pin!(app.messages.large.turn(drain.session.ticket.network, size));
+    let mut room = pin!(app.messages.large.turn(drain.socket.ticket.network, size));
     loop {
         // Keeps its place among those who wait.
         let turn = timeout(WANTED_POLL, &mut room).await;
@@ -257,10 +257,10 @@ async fn taken(drain: &Drain, step: impl Fn() -> Step) -> bool {
         match step() {
             Step::Done => return true,
             Step::Over => {
-                drain.session.pass_room();
+                drain.socket.pass_room();
                 return false;
             }
-            Step::Full => drain.session.room().await,
+            Step::Full => drain.socket.room().await,
         }
     }
 }

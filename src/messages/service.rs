@@ -97,8 +97,8 @@ impl State {
     }
 
     /// Takes note that the bearer of the socket's token answers pings.
-    pub fn note_answers_pings(&self, session: &crate::hub::Session) {
-        self.receipts.note_answers_pings(session.user, &session.ticket.token_id);
+    pub fn note_answers_pings(&self, socket: &crate::hub::Socket) {
+        self.receipts.note_answers_pings(socket.user, &socket.ticket.token_id);
     }
 
     /// Takes note of what a connection has proved to have received.

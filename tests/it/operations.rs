@@ -375,7 +375,7 @@ async fn queues_that_overflow_are_counted_by_what_became_of_it() {
         alice.say(&bob, &large).await.ok();
     }
     // It takes no heartbeats either, and soon there is no room for another one.
-    let sockets = server.app.hub.sessions(|_| true);
+    let sockets = server.app.hub.sockets(|_| true);
     let slow = sockets.iter().find(|socket| socket.user.0 == bob.id).expect("bob's is open");
     while slow.push_transient(qingniao::hub::Frame::text(&[b"x"])) {}
     grown(&server, &before, &[(&overflow("transient"), 1.0)]).await;
