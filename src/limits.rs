@@ -193,13 +193,13 @@ pub struct Portion<K: Hash + Eq> {
 }
 
 impl<K: Hash + Eq + Clone> Budget<K> {
-    /// At most `max` for all, and `by_key_max` for each key.
+    /// At most `max` for all, and `by_key_max` of it for each key.
     pub fn new(max: usize, by_key_max: usize) -> Self {
-        Self { left: Arc::new(Semaphore::new(max)), max, by_key: Shares::new(by_key_max) }
+        Self { left: Arc::new(Semaphore::new(max)), max, by_key: Shares::new(by_key_max.min(max)) }
     }
 
     /// So much more for the key, or for one that has no bound of its own, unless that is too much. Whoever wants more than a key may
-    /// have gets that, when it has nothing else.
+    /// have takes what a key may have.
     pub fn take(&self, key: Option<K>, amount: usize) -> Option<Portion<K>> {
         let amount = amount.min(self.by_key.max);
         let of_key = match key {
@@ -210,7 +210,7 @@ impl<K: Hash + Eq + Clone> Budget<K> {
         Some(Portion { _of_key: of_key, _of_all: of_all })
     }
 
-    /// Waits for it, in the order of asking.
+    /// Waits for it: first for what the key may have, then for all, each in the order of asking.
     pub async fn turn(&self, key: Option<K>, amount: usize) -> Portion<K> {
         let amount = amount.min(self.by_key.max);
         let of_key = match key {

@@ -26,14 +26,14 @@ pub type Queue = mpsc::Receiver<oneshot::Sender<()>>;
 impl Entrance {
     /// An entrance at which so many may wait, and its queue.
     pub fn new(waiting_max: usize) -> (Self, Queue) {
-        let (waiting, queue) = mpsc::channel(waiting_max);
-        (Self(waiting), queue)
+        let (calls, queue) = mpsc::channel(waiting_max);
+        (Self(calls), queue)
     }
 
     /// Waits for the turn of a connection whose client has spoken. False when nobody lets in any more.
     pub async fn enter(self) -> bool {
-        let (waiting, turn) = oneshot::channel();
-        self.0.send(waiting).await.is_ok() && turn.await.is_ok()
+        let (call, called) = oneshot::channel();
+        self.0.send(call).await.is_ok() && called.await.is_ok()
     }
 }
 
@@ -47,12 +47,12 @@ pub async fn has_spoken(stream: &TcpStream) -> bool {
 pub async fn let_in(mut queue: Queue) {
     let (together, mut batch) = (together(), Vec::new());
     while queue.recv_many(&mut batch, together).await > 0 {
-        for waiting in batch.drain(..) {
+        for call in batch.drain(..) {
             // Whoever has gone meanwhile is not missed.
-            let _ = waiting.send(());
+            let _ = call.send(());
         }
         let began = Instant::now();
-        // Those who came, and all that was ready before them, have their turn.
+        // They, and all that was ready before them, are run.
         yield_now().await;
         if let Some(pause) = pause(queue.len(), began.elapsed()) {
             sleep(pause).await;
@@ -64,10 +64,10 @@ fn together() -> usize {
     TOGETHER_PER_CORE * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// How long the next ones wait while so many do, after a turn of everybody that took so long: as much time again is left to those
+/// How long the next ones wait while so many do, after a round of everybody that took so long: as much time again is left to those
 /// who are not of the herd.
-fn pause(waiting: usize, turn: Duration) -> Option<Duration> {
-    (waiting >= HERD_MIN).then(|| turn.max(PAUSE_MIN))
+fn pause(waiting: usize, round: Duration) -> Option<Duration> {
+    (waiting >= HERD_MIN).then(|| round.max(PAUSE_MIN))
 }
 
 #[cfg(test)]

@@ -66,9 +66,9 @@ pub struct Terms {
 /// How long a client may keep a connection waiting.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// Between requests.
+    /// Before the first request, and between requests.
     pub idle: Duration,
-    /// For a head, from its first byte.
+    /// For a head, from when its first byte is read.
     pub head: Duration,
     /// While it takes nothing of its reply.
     pub stall: Duration,
@@ -121,8 +121,13 @@ where
         let origin = Origin { peer, slot: Arc::new(slot), bounds };
         let (entrance, answer, stop) = (entrance.clone(), answer.clone(), stop.clone());
         tasks.spawn(async move {
-            let spoken = stop.run_until_cancelled(timeout(timeouts.idle, has_spoken(&stream))).await;
-            if spoken == Some(Ok(true)) && entrance.enter().await {
+            let spoken = tokio::select! {
+                // Who has spoken before the stop is answered.
+                biased;
+                spoken = timeout(timeouts.idle, has_spoken(&stream)) => spoken.unwrap_or(false),
+                () = stop.cancelled() => false,
+            };
+            if spoken && entrance.enter().await {
                 connection(stream, origin, timeouts, answer, stop).await;
             }
         });

@@ -58,7 +58,8 @@ impl Question {
 /// Answers the message `body` that `asker` sent to `target`, after the configured delay; at once when the server stops.
 pub fn schedule(app: &Shared, question: Question, asker: UserId, target: UserId, body: Bytes) {
     let Answering { room, told } = &app.messages.answering;
-    let Some(place) = room.take(Some(asker), body.len() + question.0.len()) else {
+    let size = body.len() + question.0.len();
+    let Some(place) = (size <= WAITING_BY_ASKER_MAX).then(|| room.take(Some(asker), size)).flatten() else {
         if told.is_due() {
             warn!(user.id = %target, "too many messages wait for an automatic answer; some stay without");
         }
