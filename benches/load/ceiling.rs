@@ -1,5 +1,5 @@
-//! The ceiling: the same HTTP route and socket push on axum, with no rules and no store. What it costs, no server built on
-//! this stack can save. Runs as a process of its own (`load --ceiling ADDRESS`), in the same table run.
+//! The ceiling: the same HTTP routes and socket push on axum, with no rules and no store; a login is its hash. What it costs, no
+//! server built on this stack can save. Runs as a process of its own (`load --ceiling ADDRESS`), in the same table run.
 //!
 //! A "token" is the user's id, everybody may write to everybody, and a group is all sockets that are open.
 

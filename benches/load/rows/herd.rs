@@ -135,13 +135,13 @@ struct Back {
     connected: Vec<(Socket, Http)>,
 }
 
-/// Done when the socket is open, the call answered, and the waiting message here.
-async fn come_back(address: SocketAddr, phone: &Person, waits: bool) -> Result<(Socket, Http), Failure> {
+/// Done when the socket is open, the call answered, and the waiting message here if the server keeps it.
+async fn come_back(address: SocketAddr, phone: &Person, keeps: bool) -> Result<(Socket, Http), Failure> {
     let mut socket = Socket::open(address, &phone.token).await?;
     let mut http = Http::open(address).await?;
     let pending = async {
         let (mut hint, mut arrived) = (0, 0_u32);
-        while waits && arrived == 0 {
+        while keeps && arrived == 0 {
             socket.pump(|frame| arrived += u32::from(Mark::find(frame, &mut hint).is_some())).await?;
         }
         Ok(())
