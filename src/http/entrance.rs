@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 /// Connections that are let in together, for each core.
 const TOGETHER_PER_CORE: usize = 3;
@@ -30,16 +31,29 @@ impl Entrance {
         (Self(calls), queue)
     }
 
-    /// Waits for the turn of a connection whose client has spoken. False when nobody lets in any more.
-    pub async fn enter(self) -> bool {
+    /// Waits until the client has spoken, and then for its turn. False if there is no first byte within `idle`, or before the
+    /// `stop`: whoever has spoken by then is answered.
+    ///
+    /// Whoever only connects needs no turn: else all of a herd that connects first would speak in one moment, with nothing between
+    /// it and everybody else.
+    pub async fn enter(self, stream: &TcpStream, idle: Duration, stop: &CancellationToken) -> bool {
+        let spoken = tokio::select! {
+            biased;
+            spoken = timeout(idle, has_spoken(stream)) => spoken.unwrap_or(false),
+            () = stop.cancelled() => false,
+        };
+        spoken && self.turn().await
+    }
+
+    /// False when nobody lets in any more.
+    async fn turn(self) -> bool {
         let (call, called) = oneshot::channel();
         self.0.send(call).await.is_ok() && called.await.is_ok()
     }
 }
 
-/// Waits for the first byte of a client; false if there will be none. Whoever only connects needs no turn, and has one when it
-/// speaks: else all of a herd that connects first would speak in one moment, with nothing between it and everybody else.
-pub async fn has_spoken(stream: &TcpStream) -> bool {
+/// Waits for the first byte of a client; false if there will be none.
+async fn has_spoken(stream: &TcpStream) -> bool {
     matches!(stream.peek(&mut [0]).await, Ok(1..))
 }
 
@@ -77,9 +91,11 @@ mod tests {
     use futures_util::FutureExt;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
-    use tokio::time::timeout;
 
     use super::*;
+
+    /// Longer than any test takes.
+    const IDLE: Duration = Duration::from_mins(1);
 
     #[tokio::test]
     async fn everybody_is_let_in_in_the_order_of_coming_and_a_herd_takes_its_time() {
@@ -90,7 +106,7 @@ mod tests {
         for number in 0..herd {
             let (entrance, turns) = (entrance.clone(), turns.clone());
             let mut waits = Box::pin(async move {
-                assert!(entrance.enter().await);
+                assert!(entrance.turn().await);
                 turns.try_send((number, began.elapsed())).unwrap();
             });
             assert!((&mut waits).now_or_never().is_none());
@@ -110,18 +126,51 @@ mod tests {
         assert!(herd.all(|some| some[0] + PAUSE_MIN <= some[together]), "{times:?}");
     }
 
+    /// The two ends of a connection.
+    async fn connect() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (client, listener.accept().await.unwrap().0)
+    }
+
     #[tokio::test]
     async fn whoever_only_connects_waits_for_no_turn_yet() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (mut client, accepted) = (TcpStream::connect(address).await.unwrap(), listener.accept().await.unwrap().0);
-        let mut spoken = pin!(has_spoken(&accepted));
-        assert!(timeout(Duration::from_millis(20), &mut spoken).await.is_err());
+        let (entrance, mut queue) = Entrance::new(9);
+        let (stop, (mut client, accepted)) = (CancellationToken::new(), connect().await);
+        let mut enters = pin!(entrance.enter(&accepted, IDLE, &stop));
+        assert!(timeout(Duration::from_millis(20), &mut enters).await.is_err());
+        assert!(queue.is_empty());
         client.write_all(b"G").await.unwrap();
-        assert!(spoken.await);
-        let (gone, left) = (TcpStream::connect(address).await.unwrap(), listener.accept().await.unwrap().0);
-        drop(gone);
-        assert!(!has_spoken(&left).await, "it has nothing to say");
+        let call = tokio::select! {
+            call = queue.recv() => call,
+            _ = &mut enters => panic!("it was let in without a turn"),
+        };
+        call.unwrap().send(()).unwrap();
+        assert!(enters.await);
+    }
+
+    #[tokio::test]
+    async fn whoever_says_nothing_is_not_let_in() {
+        let (entrance, queue) = Entrance::new(9);
+        let (going, stopped) = (CancellationToken::new(), CancellationToken::new());
+        let (client, accepted) = connect().await;
+        assert!(!entrance.clone().enter(&accepted, Duration::from_millis(20), &going).await, "in time");
+        stopped.cancel();
+        assert!(!entrance.clone().enter(&accepted, IDLE, &stopped).await, "before the stop");
+        drop(client);
+        assert!(!entrance.enter(&accepted, IDLE, &going).await, "before going");
+        assert!(queue.is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_has_spoken_is_let_in_though_the_server_stops() {
+        let (entrance, queue) = Entrance::new(9);
+        let (stop, (mut client, accepted)) = (CancellationToken::new(), connect().await);
+        client.write_all(b"G").await.unwrap();
+        accepted.readable().await.unwrap();
+        stop.cancel();
+        let enters = entrance.enter(&accepted, IDLE, &stop);
+        assert!(tokio::join!(enters, let_in(queue)).0);
     }
 
     #[test]

@@ -16,13 +16,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::edge::Bounds;
-use super::entrance::{Entrance, has_spoken, let_in};
+use super::entrance::{Entrance, let_in};
 use super::slots::{Places, Slot, Slots};
 use super::stream::Guarded;
 use crate::limits::Seldom;
@@ -121,13 +120,7 @@ where
         let origin = Origin { peer, slot: Arc::new(slot), bounds };
         let (entrance, answer, stop) = (entrance.clone(), answer.clone(), stop.clone());
         tasks.spawn(async move {
-            let spoken = tokio::select! {
-                // Who has spoken before the stop is answered.
-                biased;
-                spoken = timeout(timeouts.idle, has_spoken(&stream)) => spoken.unwrap_or(false),
-                () = stop.cancelled() => false,
-            };
-            if spoken && entrance.enter().await {
+            if entrance.enter(&stream, timeouts.idle, &stop).await {
                 connection(stream, origin, timeouts, answer, stop).await;
             }
         });

@@ -41,13 +41,11 @@ pub struct Slots {
     told: Seldom,
 }
 
-/// Room that a reply takes.
-#[derive(Debug)]
-#[expect(dead_code, reason = "it is held, and not looked at")]
-enum ReplyRoom {
-    /// That of the request's body.
-    Body(OwnedSemaphorePermit),
-    Own(Portion<IpAddr>),
+/// Room that a reply takes: that of the request's body, or its own.
+#[derive(Debug, Default)]
+struct ReplyRoom {
+    _of_body: Option<OwnedSemaphorePermit>,
+    _own: Option<Portion<IpAddr>>,
 }
 
 /// A place among the open connections.
@@ -61,7 +59,7 @@ pub struct Slot {
     room: Mutex<Option<OwnedSemaphorePermit>>,
     replies: Budget<IpAddr>,
     /// Room that the reply which is being written takes.
-    reply: Mutex<Option<ReplyRoom>>,
+    reply: Mutex<ReplyRoom>,
     counts: Connections,
 }
 
@@ -144,22 +142,22 @@ impl Slot {
         let own = self.room().take();
         let room = own.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         if bytes <= room + 2 * BODY_BYTES_FREE {
-            *self.reply() = own.map(ReplyRoom::Body);
+            *self.reply() = ReplyRoom { _of_body: own, _own: None };
             return true;
         }
         // One that is longer than a share comes alone.
         let network = self.network.as_ref().map(|(network, _)| *network);
         let Some(taken) = self.replies.take(network, bytes) else { return false };
-        *self.reply() = Some(ReplyRoom::Own(taken));
+        *self.reply() = ReplyRoom { _of_body: None, _own: Some(taken) };
         true
     }
 
     /// Everything that was to be written is with the kernel.
     pub fn give_reply_room_back(&self) {
-        *self.reply() = None;
+        *self.reply() = ReplyRoom::default();
     }
 
-    fn reply(&self) -> MutexGuard<'_, Option<ReplyRoom>> {
+    fn reply(&self) -> MutexGuard<'_, ReplyRoom> {
         self.reply.lock().expect("no code panics while it holds this lock")
     }
 

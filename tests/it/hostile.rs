@@ -230,6 +230,15 @@ async fn a_client_that_reads_with_pauses_gets_its_whole_reply() {
 }
 
 #[tokio::test]
+async fn a_connection_that_says_nothing_ends_with_the_server() {
+    let server = TestServer::start().await;
+    let mut silent = connect(&server).await;
+    eventually("it is accepted", async || open(&server) == 1).await;
+    server.stop().await;
+    assert_eq!(rest(&mut silent).await.0, "");
+}
+
+#[tokio::test]
 async fn one_address_gets_its_share_of_connections_and_no_more() {
     let server = TestServer::with(|config| config.http.connections_per_address_max = 3).await;
     let request = b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n";
