@@ -382,20 +382,20 @@ pub struct Retention {
     pub messages: IntCounter,
     /// Marks of messages received early.
     pub early_receipts: IntCounter,
-    /// Ended stays in groups.
-    pub stays: IntCounter,
+    /// Ended subscriptions in groups.
+    pub subscriptions: IntCounter,
     /// Expired tokens.
     pub sessions: IntCounter,
 }
 
 impl Retention {
     fn new(registry: &Registry) -> Self {
-        let [messages, early_receipts, stays, sessions] = counters(
+        let [messages, early_receipts, subscriptions, sessions] = counters(
             registry,
             ("qingniao_retention_deleted_total", "Rows that were deleted because nobody needs them any more."),
             ("table", ["messages", "early_receipts", "subscriptions", "sessions"]),
         );
-        Self { messages, early_receipts, stays, sessions }
+        Self { messages, early_receipts, subscriptions, sessions }
     }
 }
 

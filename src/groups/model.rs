@@ -139,7 +139,7 @@ pub struct Member {
     pub status: i64,
     /// Epoch milliseconds.
     pub created_at: i64,
-    /// Where this stay's deliveries are counted.
+    /// Where this subscription's deliveries are counted.
     pub subscription: SubscriptionId,
 }
 
@@ -155,7 +155,7 @@ impl Member {
 pub struct Ear {
     /// Who it is.
     pub user: UserId,
-    /// Where this stay's deliveries are counted.
+    /// Where this subscription's deliveries are counted.
     pub subscription: SubscriptionId,
     /// Whether the member may speak and hear.
     pub active: bool,

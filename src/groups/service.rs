@@ -26,8 +26,8 @@ const CACHED_MEMBERS_MAX: u64 = 500_000;
 const WEIGHT_MAX: u64 = 20_000;
 /// Most groups in one page of a list.
 const PAGE_MAX: i64 = 2000;
-/// Ended stays looked at in one step.
-const STAYS_MAX: usize = 512;
+/// Ended subscriptions looked at in one step.
+const SUBSCRIPTIONS_MAX: usize = 512;
 
 /// What this feature keeps in memory; the store has the truth.
 #[derive(Debug)]
@@ -170,21 +170,21 @@ pub async fn profile(app: &App, id: GroupId) -> Result<(Group, Vec<Participant>)
     Ok((room.group.clone(), participants))
 }
 
-/// Looks for ended stays after one of them in which nothing can be pending: they have come to their end, or what the group said
-/// until then is gone. An ended stay never opens again. Returns them, and where to go on.
-pub async fn find_spent_stays(
+/// Looks for ended subscriptions after one of them in which nothing can be pending: they have come to their end, or what the
+/// group said until then is gone. An ended one never opens again. Returns them, and where to go on.
+pub async fn find_spent_subscriptions(
     app: &App,
     after: SubscriptionId,
 ) -> Result<(Vec<SubscriptionId>, Option<SubscriptionId>)> {
-    let rows = store::list_ended_stays(&mut app.db.read().await?.conn(), after, STAYS_MAX).await?;
-    let next = rows.get(STAYS_MAX - 1).map(|(id, _)| *id);
+    let rows = store::list_ended_subscriptions(&mut app.db.read().await?.conn(), after, SUBSCRIPTIONS_MAX).await?;
+    let next = rows.get(SUBSCRIPTIONS_MAX - 1).map(|(id, _)| *id);
     Ok((rows.into_iter().filter(|(_, needed)| *needed == 0).map(|(id, _)| id).collect(), next))
 }
 
-/// Deletes up to [`crate::db::sql::ROWS_MAX`] stays. Returns how many were there.
-pub async fn delete_stays(app: &App, ids: Vec<SubscriptionId>) -> Result<u64> {
+/// Deletes up to [`crate::db::sql::ROWS_MAX`] subscriptions. Returns how many were there.
+pub async fn delete_subscriptions(app: &App, ids: Vec<SubscriptionId>) -> Result<u64> {
     let mut tx = app.db.begin().await?;
-    let deleted = store::delete_stays(&mut tx.conn(), &ids).await?;
+    let deleted = store::delete_subscriptions(&mut tx.conn(), &ids).await?;
     tx.commit().await?;
     Ok(deleted)
 }

@@ -10,7 +10,7 @@ use crate::ids::{GroupId, MemberId, SubscriptionId, UserId};
 /// Most members of a group that are loaded: a bound on memory, far above what a client can show.
 const MEMBERS_MAX: i64 = 100_000;
 
-/// The columns of [`Member`]. CROSS JOIN has SQLite read the members first, and not the stays of all who ever came.
+/// The columns of [`Member`]. CROSS JOIN has SQLite read the members first, and not the subscriptions of all who ever came.
 macro_rules! member_where {
     ($condition:literal) => {
         concat!(
@@ -144,8 +144,8 @@ pub async fn list_joined(conn: &mut Conn<'_>, user: UserId, limit: i64, offset: 
     )
 }
 
-/// Everyone in the group with an open stay, in the order in which they came (index `group_members_pair`). Sorted here: MySQL
-/// would rather walk through the members of all groups in that order.
+/// Everyone in the group with an open subscription, in the order in which they came (index `group_members_pair`). Sorted here:
+/// MySQL would rather walk through the members of all groups in that order.
 pub async fn list_members(conn: &mut Conn<'_>, id: GroupId) -> Result<Vec<Member>> {
     let mut members = fetch_all!(conn, Member, member_where!("m.group_id = ? LIMIT ?"), id, MEMBERS_MAX)?;
     members.sort_unstable_by_key(|member| member.id);
@@ -202,7 +202,7 @@ pub async fn insert_members(conn: &mut Conn<'_>, group: GroupId, users: &[UserId
     Ok(())
 }
 
-/// Opens stays from the first message on for up to [`ROWS_MAX`] people.
+/// Opens subscriptions from the first message on for up to [`ROWS_MAX`] people.
 pub async fn insert_subscriptions(conn: &mut Conn<'_>, group: GroupId, users: &[UserId]) -> Result<()> {
     let sql = Sql::rows(
         "INSERT INTO subscriptions (group_id, user_id, delivered_seq, active_from_seq) VALUES ",
@@ -235,7 +235,7 @@ pub async fn insert_member(conn: &mut Conn<'_>, group: GroupId, member: &Member)
     Ok(MemberId(done.id))
 }
 
-/// Opens a stay that begins after the group's newest message; `active_from_seq` says from where on chat is heard.
+/// Opens a subscription that begins after the group's newest message; `active_from_seq` says from where on chat is heard.
 pub async fn insert_subscription(
     conn: &mut Conn<'_>,
     group: GroupId,
@@ -268,7 +268,7 @@ pub async fn update_member(conn: &mut Conn<'_>, member: &Member, now_ms: i64) ->
     Ok(())
 }
 
-/// From the group's next message on, the stay hears chat too.
+/// From the group's next message on, the subscription hears chat too.
 pub async fn update_subscription_active(conn: &mut Conn<'_>, group: GroupId, id: SubscriptionId) -> Result<()> {
     execute!(
         conn,
@@ -289,7 +289,7 @@ pub async fn delete_members(conn: &mut Conn<'_>, group: GroupId) -> Result<()> {
     Ok(())
 }
 
-/// Ends a stay after the group's newest message: what is pending up to there still arrives.
+/// Ends a subscription after the group's newest message: what is pending up to there still arrives.
 pub async fn update_subscription_closed(conn: &mut Conn<'_>, group: GroupId, id: SubscriptionId) -> Result<()> {
     execute!(
         conn,
@@ -301,7 +301,7 @@ pub async fn update_subscription_closed(conn: &mut Conn<'_>, group: GroupId, id:
     Ok(())
 }
 
-/// Ends every stay of the group after its newest message, however many there are (index `subscriptions_open`).
+/// Ends every subscription of the group after its newest message, however many there are (index `subscriptions_open`).
 pub async fn update_subscriptions_closed(conn: &mut Conn<'_>, group: GroupId) -> Result<()> {
     execute!(
         conn,
@@ -313,7 +313,7 @@ pub async fn update_subscriptions_closed(conn: &mut Conn<'_>, group: GroupId) ->
     Ok(())
 }
 
-/// Forgets the person's ended stays in the group of which nothing is pending (index `subscriptions_open`): those who come
+/// Forgets the person's ended subscriptions in the group of which nothing is pending (index `subscriptions_open`): those who come
 /// and go would otherwise leave rows behind that each of their connects looks at.
 pub async fn delete_spent_subscriptions(conn: &mut Conn<'_>, group: GroupId, user: UserId) -> Result<()> {
     execute!(
@@ -326,10 +326,10 @@ pub async fn delete_spent_subscriptions(conn: &mut Conn<'_>, group: GroupId, use
     Ok(())
 }
 
-/// Up to `limit` ended stays after one of them, each with whether something may be pending in it: it has not come to its end, and
-/// the group's oldest message is from before that (index `subscriptions_ended`). For those between its cursor and its end,
-/// MySQL would walk through the group's whole history.
-pub async fn list_ended_stays(
+/// Up to `limit` ended subscriptions after one of them, each with whether something may be pending in it: it has not come to its
+/// end, and the group's oldest message is from before that (index `subscriptions_ended`). For those between its cursor and its
+/// end, MySQL would walk through the group's whole history.
+pub async fn list_ended_subscriptions(
     conn: &mut Conn<'_>,
     after: SubscriptionId,
     limit: usize,
@@ -343,8 +343,8 @@ pub async fn list_ended_stays(
     fetch_all!(conn, (SubscriptionId, i64), sql, after, i64::try_from(limit).unwrap_or(i64::MAX))
 }
 
-/// Forgets up to [`ROWS_MAX`] stays. Returns how many there were.
-pub async fn delete_stays(conn: &mut Conn<'_>, ids: &[SubscriptionId]) -> Result<u64> {
+/// Forgets up to [`ROWS_MAX`] subscriptions. Returns how many there were.
+pub async fn delete_subscriptions(conn: &mut Conn<'_>, ids: &[SubscriptionId]) -> Result<u64> {
     let sql = Sql::rows("DELETE FROM subscriptions WHERE id IN (", "?", ids.len(), ")");
     let done = execute_with!(conn, sql, q => {
         for id in ids {

@@ -35,8 +35,8 @@ pub struct Swept {
     pub messages: u64,
     /// Marks of messages that were received early and have been passed by their cursors since.
     pub early_receipts: u64,
-    /// Ended stays in groups of which nothing is pending.
-    pub stays: u64,
+    /// Ended subscriptions in groups of which nothing is pending.
+    pub subscriptions: u64,
     /// Expired tokens.
     pub sessions: u64,
 }
@@ -57,14 +57,14 @@ pub async fn run(app: Arc<App>) {
             () = app.stop.cancelled() => Ok(()),
         };
         if swept != Swept::default() {
-            let Swept { messages, early_receipts, stays, sessions } = swept;
+            let Swept { messages, early_receipts, subscriptions, sessions } = swept;
             info!(
                 messages,
                 early_receipts,
-                stays,
+                subscriptions,
                 sessions,
-                "deleted {messages} old messages that everybody has, {early_receipts} early receipts, {stays} ended stays and \
-                 {sessions} expired tokens in {:.1} s",
+                "deleted {messages} old messages that everybody has, {early_receipts} early receipts, {subscriptions} ended \
+                 subscriptions and {sessions} expired tokens in {:.1} s",
                 began.elapsed().as_secs_f64()
             );
         }
@@ -95,9 +95,9 @@ pub async fn sweep(app: &App, swept: &mut Swept) -> Result<()> {
     let delete = |marks| messages::delete_marks(app, marks);
     let first = (UserId::default(), MessageId::default());
     walk(first, find, delete, &mut (&counts.early_receipts, &mut swept.early_receipts)).await?;
-    let find = |place| groups::find_spent_stays(app, place);
-    let delete = |ids| groups::delete_stays(app, ids);
-    walk(SubscriptionId::default(), find, delete, &mut (&counts.stays, &mut swept.stays)).await?;
+    let find = |place| groups::find_spent_subscriptions(app, place);
+    let delete = |ids| groups::delete_subscriptions(app, ids);
+    walk(SubscriptionId::default(), find, delete, &mut (&counts.subscriptions, &mut swept.subscriptions)).await?;
     let before_ms = now_ms - EXPIRED_MS;
     let find = |()| accounts::find_expired(app, before_ms);
     let delete = |tokens| accounts::delete_expired(app, tokens, before_ms);

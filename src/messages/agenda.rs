@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
-use super::model::{Due, Progress, Stay};
+use super::model::{Due, Progress, Subscription};
 use super::store;
 use crate::db::Conn;
 use crate::error::Result;
@@ -17,8 +17,8 @@ use crate::ids::{GroupId, MessageId, SubscriptionId, UserId};
 const AHEAD: usize = 4096;
 const STEP_MIN: usize = 16;
 const STEP_MAX: usize = 512;
-/// Stays looked up at a time; somebody may have more.
-const STAYS_MAX: usize = 10_000;
+/// Subscriptions looked up at a time; somebody may have more.
+const SUBSCRIPTIONS_MAX: usize = 10_000;
 /// Streams read by one statement; the few numbers keep the statement cache small.
 const TOGETHER: [usize; 3] = [16, 4, 1];
 
@@ -52,7 +52,7 @@ struct Stream {
 #[derive(Debug)]
 enum Source {
     Direct(MessageId),
-    Group(Stay),
+    Group(Subscription),
 }
 
 impl Agenda {
@@ -61,8 +61,8 @@ impl Agenda {
         // Ids are committed in order, so up to this one every stream is complete, whatever is committed between the reads.
         let Progress { filed_id: filed, newest_id: newest } = store::find_progress(conn).await?;
         let cursor = store::find_inbox_cursor(conn, user).await?.max(after);
-        let stays = read_stays(conn, user).await?;
-        let sources = std::iter::once(Source::Direct(cursor)).chain(stays.into_iter().map(Source::Group));
+        let subscriptions = read_subscriptions(conn, user).await?;
+        let sources = std::iter::once(Source::Direct(cursor)).chain(subscriptions.into_iter().map(Source::Group));
         let streams: Vec<_> =
             sources.map(|source| Stream { source, ready: VecDeque::new(), idle: true, ended: false }).collect();
         Ok(Self {
@@ -94,7 +94,7 @@ impl Agenda {
         }
     }
 
-    /// Stays in which nothing is due although messages are behind their cursors (the person's own, or chat before an
+    /// Subscriptions in which nothing is due although messages are behind their cursors (the person's own, or chat before an
     /// approval): their cursors may move, so that nobody walks over these messages again. Known once the agenda is through.
     pub fn idle(&self) -> Vec<(SubscriptionId, i64)> {
         // After a message that was pushed, unconfirmed ones may be behind the cursors that this agenda did not look at.
@@ -102,7 +102,7 @@ impl Agenda {
         let idle = self.streams.iter().filter(|stream| whole && stream.idle && stream.ended);
         idle.filter_map(|stream| match &stream.source {
             Source::Direct(_) => None,
-            Source::Group(stay) => Some((stay.subscription, stay.last_seq)),
+            Source::Group(subscription) => Some((subscription.id, subscription.last_seq)),
         })
         .collect()
     }
@@ -127,20 +127,20 @@ impl Agenda {
                     let rows = self.read_direct(conn, after).await?;
                     self.take(place, rows);
                 }
-                Source::Group(stay) => groups.push((place, stay)),
+                Source::Group(subscription) => groups.push((place, subscription)),
             }
         }
         let mut rest = groups.as_slice();
         while let Some(count) = TOGETHER.into_iter().find(|count| *count <= rest.len()) {
             let (now, later) = rest.split_at(count);
-            let stays: Vec<Stay> = now.iter().map(|(_, stay)| *stay).collect();
-            let rows = store::list_due_group(conn, self.user, self.after, &stays, limit(self.step)).await?;
-            let mut by_stay: HashMap<i64, Vec<Due>> = HashMap::with_capacity(count);
+            let subscriptions: Vec<Subscription> = now.iter().map(|(_, subscription)| *subscription).collect();
+            let rows = store::list_due_group(conn, self.user, self.after, &subscriptions, limit(self.step)).await?;
+            let mut by_subscription: HashMap<i64, Vec<Due>> = HashMap::with_capacity(count);
             for due in rows {
-                by_stay.entry(due.subscription).or_default().push(due);
+                by_subscription.entry(due.subscription).or_default().push(due);
             }
-            for (place, stay) in now {
-                self.take(*place, by_stay.remove(&stay.subscription.0).unwrap_or_default());
+            for (place, subscription) in now {
+                self.take(*place, by_subscription.remove(&subscription.id.0).unwrap_or_default());
             }
             rest = later;
         }
@@ -171,7 +171,7 @@ impl Agenda {
         if let Some(last) = rows.last() {
             match &mut stream.source {
                 Source::Direct(after) => *after = last.id,
-                Source::Group(stay) => stay.delivered_seq = last.seq,
+                Source::Group(subscription) => subscription.delivered_seq = last.seq,
             }
         }
         stream.ready = rows.into_iter().filter(|due| due.id <= self.newest).collect();
@@ -179,21 +179,23 @@ impl Agenda {
     }
 }
 
-/// All stays with messages behind their cursors. One that were left out would lose what is pending in it: once the drain is
+/// All subscriptions with messages behind their cursors. One that were left out would lose what is pending in it: once the drain is
 /// over, a live message in that group moves the cursor.
-async fn read_stays(conn: &mut Conn<'_>, user: UserId) -> Result<Vec<Stay>> {
-    let mut stays: Vec<Stay> = Vec::new();
+async fn read_subscriptions(conn: &mut Conn<'_>, user: UserId) -> Result<Vec<Subscription>> {
+    let mut subscriptions: Vec<Subscription> = Vec::new();
     let mut after = GroupId(0);
     loop {
-        let page = store::list_stays(conn, user, after, limit(STAYS_MAX)).await?;
-        let Some(last) = page.last().filter(|_| page.len() == STAYS_MAX).map(|stay| stay.group_id) else {
-            stays.extend(page);
-            return Ok(stays);
+        let page = store::list_subscriptions(conn, user, after, limit(SUBSCRIPTIONS_MAX)).await?;
+        let Some(last) =
+            page.last().filter(|_| page.len() == SUBSCRIPTIONS_MAX).map(|subscription| subscription.group_id)
+        else {
+            subscriptions.extend(page);
+            return Ok(subscriptions);
         };
-        // It may end between two stays in one group, which the next page then has together; unless it has no other.
+        // It may end between two subscriptions in one group, which the next page then has together; unless it has no other.
         let others = page.first().is_some_and(|first| first.group_id < last);
         after = if others { GroupId(last.0 - 1) } else { last };
-        stays.extend(page.into_iter().filter(|stay| stay.group_id <= after));
+        subscriptions.extend(page.into_iter().filter(|subscription| subscription.group_id <= after));
     }
 }
 

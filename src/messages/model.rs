@@ -109,18 +109,18 @@ pub struct Due {
     pub seq: i64,
 }
 
-/// A person's stay in a group that has messages behind its cursor.
+/// A subscription that has messages behind its cursor.
 #[derive(Clone, Copy, Debug, sqlx::FromRow)]
-pub struct Stay {
+pub struct Subscription {
     /// Row id.
-    pub subscription: SubscriptionId,
+    pub id: SubscriptionId,
     /// The group.
     pub group_id: GroupId,
     /// The cursor.
     pub delivered_seq: i64,
     /// Chat is due from the message after this one on.
     pub active_from_seq: i64,
-    /// The last message that the stay and the group have.
+    /// The last message that the subscription and the group have.
     pub last_seq: i64,
 }
 
@@ -181,7 +181,7 @@ pub struct Aging {
     pub created_at: i64,
 }
 
-/// A stay in a group, as far as it says which of the group's messages are due to it.
+/// A subscription, as far as it says which of its group's messages are due.
 #[derive(Clone, Copy, Debug, sqlx::FromRow)]
 pub struct Holder {
     /// Whose.
@@ -195,8 +195,8 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// If the message is due to this stay, as `store::list_due_group` says it in SQL: up to which one the stay holds all that
-    /// follow. Who waits for an approval holds single notices.
+    /// If the message is due here, as `store::list_due_group` says it in SQL: up to which one all that
+    /// follow are held. Who waits for an approval holds single notices.
     pub fn holds_up_to(&self, message: &Aging) -> Option<i64> {
         let is_behind = self.delivered_seq < message.seq && message.seq <= self.until_seq;
         let is_active = message.seq > self.active_from_seq;

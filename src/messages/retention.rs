@@ -1,7 +1,7 @@
 //! What is old and nobody needs any more; `jobs::retention` says when it is deleted, and at what pace.
 //!
-//! A message may go when it is due to nobody. That never changes again: cursors only grow, a stay that is opened begins after
-//! the messages that are there, and one that ends keeps what is pending. So what a step has read needs no lock until it is
+//! A message may go when it is due to nobody. That never changes again: cursors only grow, a subscription that is opened
+//! begins after the messages that are there, and one that ends keeps what is pending. So what a step has read needs no lock until it is
 //! deleted, and only what the store has counts: a confirmation that is not written yet moves nothing.
 
 use std::sync::atomic::Ordering;
@@ -20,7 +20,7 @@ const MESSAGES_MAX: usize = 512;
 const INBOXES_MAX: usize = 512;
 /// Groups looked at in one step.
 const GROUPS_MAX: usize = 16;
-/// Stays that are read to judge a group's oldest messages. If that many are behind them, they are all taken to be needed.
+/// Subscriptions that are read to judge a group's oldest messages. If that many are behind them, they are all taken to be needed.
 const HOLDERS_MAX: usize = 1000;
 /// Marks looked at in one step.
 const MARKS_MAX: usize = 512;
@@ -166,8 +166,8 @@ pub async fn find_undue(
 /// Adds those of the group's next messages that are due to nobody, up to [`ROWS_MAX`] in all. Returns after which number to go on
 /// in it, unless it is through.
 ///
-/// A stay to which something is due holds all from there to its end, the person's own messages among it: otherwise each pass
-/// would walk again over everything that waits for people who never come back.
+/// A subscription to which something is due holds all from there to its end, the person's own messages among it: otherwise each
+/// pass would walk again over everything that waits for people who never come back.
 async fn look_into_group(
     conn: &mut Conn<'_>,
     old: Old,

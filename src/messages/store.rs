@@ -1,7 +1,9 @@
 //! Statements on `messages`, `backlog` and its progress, `inboxes`, `early_receipts` and `contacts`, and on what of
 //! `subscriptions` says what is due.
 
-use super::model::{Address, Aging, Audience, Due, Filed, Holder, Inbox, NewMessage, Progress, Received, Sent, Stay};
+use super::model::{
+    Address, Aging, Audience, Due, Filed, Holder, Inbox, NewMessage, Progress, Received, Sent, Subscription,
+};
 use crate::db::sql::{ROWS_MAX, Sql};
 use crate::db::{Conn, dialect, execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional};
 use crate::error::Result;
@@ -146,13 +148,18 @@ pub async fn list_due_unfiled(
     )
 }
 
-/// Stays of the person in the groups after one, of those that have messages behind the cursor, by group (indexes
+/// Subscriptions of the person in the groups after one, of those that have messages behind the cursor, by group (indexes
 /// `subscriptions_user` and primary).
-pub async fn list_stays(conn: &mut Conn<'_>, user: UserId, after: GroupId, limit: i64) -> Result<Vec<Stay>> {
+pub async fn list_subscriptions(
+    conn: &mut Conn<'_>,
+    user: UserId,
+    after: GroupId,
+    limit: i64,
+) -> Result<Vec<Subscription>> {
     fetch_all!(
         conn,
-        Stay,
-        "SELECT s.id AS subscription, s.group_id, s.delivered_seq, s.active_from_seq, \
+        Subscription,
+        "SELECT s.id, s.group_id, s.delivered_seq, s.active_from_seq, \
          CASE WHEN s.until_seq < g.last_seq THEN s.until_seq ELSE g.last_seq END AS last_seq \
          FROM subscriptions s JOIN chat_groups g ON g.id = s.group_id AND g.last_seq > s.delivered_seq \
          WHERE s.user_id = ? AND s.group_id > ? AND s.delivered_seq < s.until_seq ORDER BY s.group_id LIMIT ?",
@@ -162,14 +169,14 @@ pub async fn list_stays(conn: &mut Conn<'_>, user: UserId, after: GroupId, limit
     )
 }
 
-/// Of each of the stays, the first messages after its cursor and after `after` that are due and were not received early
-/// (index `messages_group`). Each stay is a range with bounds that are values: as a join, MySQL would walk through the
+/// Of each of the subscriptions, the first messages after its cursor and after `after` that are due and were not received early
+/// (index `messages_group`). Each subscription is a range with bounds that are values: as a join, MySQL would walk through the
 /// whole history of each group.
 pub async fn list_due_group(
     conn: &mut Conn<'_>,
     user: UserId,
     after: MessageId,
-    stays: &[Stay],
+    subscriptions: &[Subscription],
     limit: i64,
 ) -> Result<Vec<Due>> {
     let one = Sql::around(
@@ -181,16 +188,16 @@ pub async fn list_due_group(
          AND NOT EXISTS (SELECT 1 FROM early_receipts e WHERE e.user_id = ? AND e.message_id = m.id) \
          ORDER BY m.seq LIMIT ?) due",
     );
-    let sql = Sql::union(&one, stays.len());
+    let sql = Sql::union(&one, subscriptions.len());
     fetch_all_with!(conn, Due, sql, q => {
-        for stay in stays {
+        for subscription in subscriptions {
             q = q
-                .bind(stay.subscription)
-                .bind(stay.group_id)
-                .bind(stay.delivered_seq)
-                .bind(stay.last_seq)
+                .bind(subscription.id)
+                .bind(subscription.group_id)
+                .bind(subscription.delivered_seq)
+                .bind(subscription.last_seq)
                 .bind(after)
-                .bind(stay.active_from_seq)
+                .bind(subscription.active_from_seq)
                 .bind(user)
                 .bind(user)
                 .bind(limit);
@@ -342,8 +349,8 @@ pub async fn list_in_group(conn: &mut Conn<'_>, group: GroupId, after: i64, limi
     fetch_all!(conn, Aging, sql, group, after, rows(limit))
 }
 
-/// Stays of the group that have not passed its messages from `first` to `last` and have not ended before them (index
-/// `subscriptions_open`). Reads all stays of the group: an index on cursors would have to follow every confirmation.
+/// Subscriptions of the group that have not passed its messages from `first` to `last` and have not ended before them (index
+/// `subscriptions_open`). Reads all subscriptions of the group: an index on cursors would have to follow every confirmation.
 pub async fn list_holders(
     conn: &mut Conn<'_>,
     group: GroupId,

@@ -178,7 +178,7 @@ async fn those_who_come_and_go_leave_no_rows_behind() {
     }
     let count = "SELECT CAST(COUNT(*) AS CHAR) FROM subscriptions WHERE user_id = ?";
     let rows: u32 = server.sql_text(count, bob.id).await.parse().unwrap();
-    assert!(rows <= 2, "{rows} stays of one who comes and goes");
+    assert!(rows <= 2, "{rows} subscriptions of one who comes and goes");
 }
 
 #[tokio::test]

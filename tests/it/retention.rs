@@ -275,7 +275,7 @@ const NEWEST: &str = "INSERT INTO messages (sender_id, recipient_id, created_at,
 #[tokio::test]
 async fn everything_is_looked_through_however_much_there_is() {
     let server = server().await;
-    // A message to each of many people and in each of many groups, all received; ended stays, marks of one person and of
+    // A message to each of many people and in each of many groups, all received; ended subscriptions, marks of one person and of
     // many, tokens.
     for (rows, statement) in [
         (
@@ -317,7 +317,7 @@ async fn everything_is_looked_through_however_much_there_is() {
         assert_eq!(server.sql(statement, &[rows.into()]).await, rows);
     }
     server.sql(NEWEST, &[]).await;
-    let all = Swept { messages: 350, early_receipts: 1200, stays: 600, sessions: 100 };
+    let all = Swept { messages: 350, early_receipts: 1200, subscriptions: 600, sessions: 100 };
     assert_eq!(pass(&server).await, all);
     assert_eq!(pass(&server).await, Swept::default());
 }

@@ -98,7 +98,7 @@ async fn make_groups(seed: &mut Seed, count: usize) -> Result<(), Failure> {
     .await
 }
 
-/// Makes members and their stays.
+/// Makes members and their subscriptions.
 async fn join(seed: &mut Seed, statements: [&'static str; 2], count: usize) -> Result<(), Failure> {
     for sql in statements {
         seed.run(sql, &[Bind::Number(i64::try_from(count).doing("a count")?)]).await?;

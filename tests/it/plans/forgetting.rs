@@ -48,7 +48,8 @@ pub async fn told() -> BTreeSet<String> {
     command.env("RUST_LOG", "info,sqlx::query=debug").env("QINGNIAO_LOG_FORMAT", "json");
     command.env("QINGNIAO_DATA_DIR", &config.data_dir).env("DATABASE_URL", &config.database_url);
     let mut process = Process::start(command.env("QINGNIAO_RETENTION_FIRST_S", "0"));
-    let deleted = "deleted 2 old messages that everybody has, 1 early receipts, 1 ended stays and 1 expired tokens";
+    let deleted =
+        "deleted 2 old messages that everybody has, 1 early receipts, 1 ended subscriptions and 1 expired tokens";
     let deadline = Instant::now() + FORGETS_WITHIN;
     while !process.log().contains(deleted) {
         assert!(Instant::now() < deadline, "not all was forgotten in time");

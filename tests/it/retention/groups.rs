@@ -30,8 +30,8 @@ async fn kept_of(server: &TestServer, group: i64) -> i64 {
     server.sql_text(count, group).await.parse().unwrap()
 }
 
-/// How many stays in groups somebody has, ended ones included.
-async fn stays(server: &TestServer, person: &Person) -> i64 {
+/// How many subscriptions in groups somebody has, ended ones included.
+async fn subscriptions(server: &TestServer, person: &Person) -> i64 {
     let count = "SELECT CAST(COUNT(*) AS CHAR) FROM subscriptions WHERE user_id = ?";
     server.sql_text(count, person.id).await.parse().unwrap()
 }
@@ -141,16 +141,16 @@ async fn who_left_keeps_what_was_pending_and_nothing_that_came_later() {
     say(&alice, group, 5..200).await;
     gets(&server, &bob, &numbers(0..200)).await;
     pass_when_old(&server).await;
-    assert_eq!((kept(&server, &alice).await, stays(&server, &carol).await), (5, 1));
+    assert_eq!((kept(&server, &alice).await, subscriptions(&server, &carol).await), (5, 1));
     pass_when_old(&server).await;
     gets(&server, &carol, &numbers(0..5)).await;
     pass(&server).await;
-    assert_eq!((kept(&server, &alice).await, stays(&server, &carol).await), (0, 0));
-    assert_eq!(stays(&server, &bob).await, 1, "a stay that goes on is kept");
+    assert_eq!((kept(&server, &alice).await, subscriptions(&server, &carol).await), (0, 0));
+    assert_eq!(subscriptions(&server, &bob).await, 1, "a subscription that goes on is kept");
 }
 
 #[tokio::test]
-async fn an_ended_stay_goes_when_its_messages_are_gone_though_its_owner_never_comes() {
+async fn an_ended_subscription_goes_when_its_messages_are_gone_though_its_owner_never_comes() {
     let (server, group, [alice, bob, carol]) = three().await;
     // The last that carol says; nothing is due to her.
     say(&carol, group, 0..5).await;
@@ -159,9 +159,9 @@ async fn an_ended_stay_goes_when_its_messages_are_gone_though_its_owner_never_co
         listener.listen().await.go().await;
     }
     recorded(&server).await;
-    assert_eq!(pass(&server).await.stays, 0, "her stay has not passed her own words");
+    assert_eq!(pass(&server).await.subscriptions, 0, "her subscription has not passed her own words");
     assert!(pass_when_old(&server).await.messages >= 5);
-    assert_eq!(stays(&server, &carol).await, 0);
+    assert_eq!(subscriptions(&server, &carol).await, 0);
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn a_dissolved_group_keeps_its_last_words_until_everybody_has_them() {
     pass(&server).await;
     assert_eq!(kept_of(&server, group).await, 0);
     for person in [&alice, &bob, &carol] {
-        assert_eq!(stays(&server, person).await, 0);
+        assert_eq!(subscriptions(&server, person).await, 0);
         person.asking_socket().await.expect_silence().await;
     }
 }
@@ -200,7 +200,7 @@ async fn where_too_many_are_behind_to_be_looked_at_all_is_kept() {
     );
     server.sql(waiting, &[group.into(), 999.into()]).await;
     pass_when_old(&server).await;
-    // Alice's own stay is one of 1000.
+    // Alice's own subscription is one of 1000.
     assert_eq!(kept(&server, &alice).await, 5);
     server.sql("DELETE FROM subscriptions WHERE user_id = 5 AND group_id = ?", &[group.into()]).await;
     pass(&server).await;
@@ -249,7 +249,7 @@ async fn nothing_that_is_due_is_forgotten_whoever_comes_goes_and_waits() {
             () = forgets => {}
         }
         assert!(forgotten > 20, "{forgotten} forgotten meanwhile, with seed {seed}");
-        // Nobody is behind any more: nothing is kept but the newest message, and no stay that has ended.
+        // Nobody is behind any more: nothing is kept but the newest message, and no subscription that has ended.
         server.advance(2 * DAY_MS);
         let left = "SELECT CAST(COUNT(*) AS CHAR) FROM messages WHERE id > ?";
         let ended = "SELECT CAST(COUNT(*) AS CHAR) FROM subscriptions WHERE open_mark IS NULL AND id > ?";
