@@ -37,9 +37,9 @@ const HELD_POLL: Duration = Duration::from_millis(20);
 const WANTED_POLL: Duration = Duration::from_secs(1);
 /// Rest after the store failed.
 const RETRY: Duration = Duration::from_millis(500);
-/// How long a new socket's client has to ask before a probe does. Nearly all ask at once; a probe would read the same as their
-/// drain.
-const PROBE_AFTER: Duration = Duration::from_secs(1);
+/// How long a new socket's client has to ask before a probe does. Nearly all ask at once, and in a herd when their call's turn
+/// has come at the entrance; a probe would read the same as their drain.
+const PROBE_AFTER: Duration = Duration::from_secs(5);
 
 /// Runs the drains that the hub starts, until the server stops.
 pub async fn run(app: Arc<App>) {
