@@ -31,7 +31,7 @@ const QUERY: &str = "tokenInQuery";
 
 /// What holds for every call.
 const ABOUT: &str = "\
-A chat backend, drop-in for uni-app clients.
+青鸟: a chat backend, drop-in for uni-app clients.
 
 - A success is HTTP 200 and `{\"msg\":\"ok\",\"data\":…}`. A failure is `{\"msg\":\"fail\",\"data\":\"<one text>\"}`: 400 where a rule \
   says no, 422 where a parameter is missing or out of bounds, 404, 405, 413, 500 and 503 as in HTTP.
@@ -66,7 +66,8 @@ pub fn document() -> Value {
         }
     }
     let info = InfoBuilder::new()
-        .title("Qingniao 青鸟")
+        // Generators make names of packages of it.
+        .title("Qingniao")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(ABOUT))
         .license(Some(LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build()));
@@ -104,10 +105,13 @@ fn operation(route: &Route) -> OperationBuilder {
     }
     operation = match route.caller {
         Caller::Anyone => operation.securities(Some([])),
-        Caller::Bearer | Caller::User => operation
-            .security(SecurityRequirement::new::<_, _, &str>(HEADER, []))
-            .security(SecurityRequirement::new::<_, _, &str>(QUERY, [])),
+        Caller::Bearer | Caller::User => operation.security(SecurityRequirement::new::<_, _, &str>(HEADER, [])),
     };
+    // All calls take it there; of those that are told so, some generators write it into both places, and so into logs.
+    let is_picture = route.successes.iter().any(|success| success.schema.is_none());
+    if is_picture && route.caller != Caller::Anyone {
+        operation = operation.security(SecurityRequirement::new::<_, _, &str>(QUERY, []));
+    }
     for (header, what) in &route.headers {
         let text = ObjectBuilder::new().schema_type(Type::String).build();
         let parameter = ParameterBuilder::new().name(*header).parameter_in(ParameterIn::Header);

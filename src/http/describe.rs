@@ -248,7 +248,13 @@ impl Route {
     /// `{"msg":"ok","data":"<one of these texts>"}`
     #[must_use]
     pub fn says(self, texts: &[&'static str]) -> Self {
-        let data = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(texts.iter().copied()));
+        let data = ObjectBuilder::new().schema_type(Type::String);
+        let data = if texts.iter().all(|text| text.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+            data.enum_values(Some(texts.iter().copied()))
+        } else {
+            // Generators name the members of an enum by their ASCII letters, of which these have none.
+            data.pattern(Some(format!("^(?:{})$", texts.join("|")))).examples(texts.iter().copied())
+        };
         self.json(envelope(data.build()))
     }
 

@@ -41,7 +41,7 @@ pub fn routes() -> Vec<Route> {
                 "请先登录再申请进群",
             ]),
         Route::post("/api/chat/groupAddUserSet", "进群设置 (who may join)", handlers::set_join_rule)
-            .note("0 anyone, 1 the owner approves, 2 guests must log in first.")
+            .note("0 anyone, 1 the owner approves, 2 guests must log in first; what else is kept counts as 0.")
             .says(&["设置成功"])
             .refuses(&[NOT_ALLOWED]),
         Route::post("/api/chat/groupAgreeOrNo", "处理进群申请 (let somebody in, or not)", handlers::decide)
