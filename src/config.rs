@@ -2,9 +2,11 @@
 //!
 //! A bad value stops the start with the key's name and what is allowed; nothing is guessed.
 
+use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 
+use reqwest::Url;
 use serde::Deserialize;
 use toml::Table;
 
@@ -191,8 +193,8 @@ pub enum ConfigError {
 impl Config {
     /// Defaults, then `file`, then the variables that `env` knows.
     pub fn load(file: Option<&Path>, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut table: Table = DEFAULTS.parse().expect("the embedded defaults are valid TOML");
-        let mut origins = Vec::new();
+        let defaults: Table = DEFAULTS.parse().expect("the embedded defaults are valid TOML");
+        let (mut table, mut origins) = (defaults.clone(), Vec::new());
         if let Some(path) = file {
             let shown = path.display().to_string();
             let text = std::fs::read_to_string(path)
@@ -201,7 +203,7 @@ impl Config {
                 text.parse().map_err(|e| ConfigError::File { path: shown.clone(), problem: problem_of(&e, &text) })?;
             overlay(&mut table, own, "", &shown, &mut origins)?;
         }
-        overlay_env(&mut table, "", env, &mut origins)?;
+        overlay_env(&mut table, &defaults, "", env, &mut origins)?;
         let origin_of = |key: &str| {
             origins
                 .iter()
@@ -232,6 +234,11 @@ impl Config {
     /// Whether uploads may go to OSS.
     pub fn oss_enabled(&self) -> bool {
         !self.oss.endpoint.is_empty()
+    }
+
+    /// Whether everybody can read what lies at `path`: in `public_dir`, links followed.
+    pub fn is_public(&self, path: &Path) -> bool {
+        resolved(path).starts_with(resolved(&self.public_dir))
     }
 
     fn check(&self, origin_of: &dyn Fn(&str) -> String) -> Result<(), ConfigError> {
@@ -328,18 +335,17 @@ impl Config {
                 return bad(key, "must be a folder; \".\" is the one that the server is started in");
             }
         }
-        if absolute(&self.data_dir).starts_with(absolute(&self.public_dir)) {
+        if self.is_public(&self.data_dir) {
             return bad("data_dir", "must lie outside of public_dir, which everybody can read");
         }
-        let web = |url: &str| url.starts_with("https://") || url.starts_with("http://");
         for (key, url) in [("uploads.base_url", &self.uploads.base_url), ("oss.public_url", &self.oss.public_url)] {
-            if !url.is_empty() && !web(url) {
-                return bad(key, "must start with https:// or http://, or be empty");
+            if !url.is_empty() && !is_base(url) {
+                return bad(key, "must be the beginning of URLs, as https://chat.example.com, or be empty");
             }
         }
-        let odd = |host: &String| host.is_empty() || host.contains([' ', '@']) || (host.contains("://") && !web(host));
+        let odd = |host: &String| !is_base(host) && (host.contains("://") || !is_base(&format!("https://{host}")));
         if self.covers.hosts.iter().any(odd) {
-            return bad("covers.hosts", "must be host names, as videos.example.com or http://10.0.0.5:9000");
+            return bad("covers.hosts", "must be whole host names, as videos.example.com or http://10.0.0.5:9000");
         }
         if self.oss_enabled() {
             let missing = [
@@ -350,6 +356,13 @@ impl Config {
             ];
             if let Some((key, _)) = missing.iter().find(|(_, value)| value.is_empty()) {
                 return bad(key, "must be set when oss.endpoint is");
+            }
+            let endpoint = self.oss.endpoint.rsplit("://").next().unwrap_or_default();
+            if endpoint.ends_with(".aliyuncs.com") && endpoint.starts_with(&format!("{}.", self.oss.bucket)) {
+                return bad(
+                    "oss.endpoint",
+                    "must be the region's, without the bucket's name, as oss-cn-hangzhou.aliyuncs.com",
+                );
             }
             if self.oss.signature == OssSignature::V1 && !cfg!(feature = "oss-v1") {
                 return bad("oss.signature", "\"v1\" needs a binary built with --features oss-v1");
@@ -376,7 +389,30 @@ pub fn make_private(folder: &Path) -> std::io::Result<()> {
     builder.recursive(true).create(folder)
 }
 
-/// The path from the root, without `..`: neither folder need be made yet.
+/// Opens a file that nobody but this user may look into, and makes it if it is not there.
+pub fn open_private(file: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true).create(true).truncate(false).open(file)
+}
+
+/// Whether it is what URLs of a host begin with. A path is for proxies that put the server, or the files, below one.
+fn is_base(text: &str) -> bool {
+    let Ok(url) = Url::parse(text) else { return false };
+    let is_whole = url.host_str().is_some_and(|host| !host.starts_with('.') && !host.contains('*'));
+    let has_more = text.contains(['?', '#', '@']) || !text.starts_with(&format!("{}://", url.scheme()));
+    matches!(url.scheme(), "http" | "https") && is_whole && !has_more
+}
+
+/// The path from the root with links followed, as far as it is there.
+fn resolved(path: &Path) -> PathBuf {
+    let path = absolute(path);
+    let real = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    real.and_then(|(above, real)| Some(real.join(path.strip_prefix(above).ok()?))).unwrap_or(path)
+}
+
+/// The path from the root, without `..`.
 fn absolute(folder: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()).components() {
@@ -442,9 +478,28 @@ mod tests {
         assert!(refused("DATABASE_URL", "postgres://x").contains("must start with mysql://"));
         assert!(refused("QINGNIAO_JWT_SECRET", "short").contains("16 characters"));
         assert!(refused("QINGNIAO_OSS_ENDPOINT", "oss-cn-hangzhou.aliyuncs.com").contains("`oss.region`"));
-        assert!(refused("QINGNIAO_UPLOADS_BASE_URL", "chat.example.com").contains("https://"));
+        for url in
+            ["chat.example.com", "https://", "http://:80", "https://a.com:99999", "https://a b.com", "ftp://a.com"]
+        {
+            assert!(refused("QINGNIAO_UPLOADS_BASE_URL", url).contains("as https://chat.example.com"), "{url}");
+        }
+        for url in ["https://a.com?x=1", "https://a.com/#x", "https://me@a.com", "https:a.com"] {
+            assert!(refused("QINGNIAO_UPLOADS_BASE_URL", url).contains("`uploads.base_url`"), "{url}");
+        }
+        load(&[("QINGNIAO_UPLOADS_BASE_URL", "http://[::1]:7001/chat/")]).unwrap();
         assert!(refused("QINGNIAO_OSS_PUBLIC_URL", "cdn.example.com").contains("`oss.public_url`"));
-        assert!(refused("QINGNIAO_COVERS_HOSTS", "a.com,ftp://b.com").contains("`covers.hosts`"));
+        for hosts in ["a.com,ftp://b.com", "*.example.com", ".example.com", "a b", "me@a.com"] {
+            assert!(refused("QINGNIAO_COVERS_HOSTS", hosts).contains("`covers.hosts`"), "{hosts}");
+        }
+        load(&[("QINGNIAO_COVERS_HOSTS", "a.com:9000,http://10.0.0.5:9000/media,localhost")]).unwrap();
+        let bucket = [
+            ("QINGNIAO_OSS_ENDPOINT", "b.oss-cn-hangzhou.aliyuncs.com"),
+            ("QINGNIAO_OSS_REGION", "cn-hangzhou"),
+            ("QINGNIAO_OSS_BUCKET", "b"),
+            ("QINGNIAO_OSS_ACCESS_KEY_ID", "x"),
+            ("QINGNIAO_OSS_ACCESS_KEY_SECRET", "x"),
+        ];
+        assert!(load(&bucket).unwrap_err().contains("`oss.endpoint`"));
         assert!(refused("QINGNIAO_COVERS_FFMPEG_DOWNLOAD", "yes").contains("true or false"));
         assert!(refused("QINGNIAO_PUBLIC_DIR", ".").contains("outside of public_dir"));
         assert!(refused("QINGNIAO_DATA_DIR", "x/../public/data").contains("outside of public_dir"));

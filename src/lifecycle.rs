@@ -197,10 +197,12 @@ fn listen_for_operations(address: SocketAddr) -> Result<TcpListener> {
 
 /// What to do about an address that cannot be listened on.
 fn advice(cause: &std::io::Error, key: &str) -> String {
-    if cause.kind() == std::io::ErrorKind::AddrInUse {
-        format!(": another program has it; give key {key} another port")
-    } else {
-        format!("; give key {key} another address or another port")
+    match cause.kind() {
+        std::io::ErrorKind::AddrInUse => format!(": another program has it; give key {key} another port"),
+        _ if cause.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
+            "; raise the limit of open files".to_owned()
+        }
+        _ => format!("; give key {key} another address or another port"),
     }
 }
 
@@ -257,6 +259,14 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+
+    #[test]
+    fn what_to_do_about_an_address_depends_on_what_is_wrong() {
+        let of = |code: rustix::io::Errno| advice(&code.into(), "`listen`");
+        assert!(of(rustix::io::Errno::ADDRINUSE).contains("another program has it"));
+        assert!(of(rustix::io::Errno::ADDRNOTAVAIL).contains("key `listen` another address"));
+        assert!(of(rustix::io::Errno::MFILE).contains("limit of open files"));
+    }
 
     #[tokio::test]
     async fn a_background_task_that_panics_begins_again_until_the_stop() {

@@ -225,7 +225,7 @@ fn read_settings(file: Option<&Path>) -> Result<(Config, EnvFilter), Box<dyn Err
         return Err(format!("the value of {} is not UTF-8", name.to_string_lossy()).into());
     }
     let config = Config::load(file, &|name| std::env::var(name).ok())?;
-    db::check_url(&config.database_url).map_err(|problem| format!("`database_url` (DATABASE_URL): {problem}"))?;
+    db::check_url(&config).map_err(|problem| format!("`database_url` (DATABASE_URL): {problem}"))?;
     // An empty RUST_LOG is not set, as with every other variable.
     let levels = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|levels| !levels.trim().is_empty());
     Ok((config, filter(levels.as_deref().unwrap_or("info"))?))
@@ -239,7 +239,9 @@ fn filter(levels: &str) -> Result<EnvFilter, String> {
         Some(odd) => Err(format!(
             "RUST_LOG: `{odd}` is not a level; use error, warn, info, debug, trace or off, or a module with one, as qingniao=debug"
         )),
-        None => levels.parse().map_err(|cause| format!("RUST_LOG: {cause}")),
+        None => levels.parse().map_err(|cause| {
+            format!("RUST_LOG: {cause}; use levels, as info, and modules with one, as qingniao=debug, with commas between them")
+        }),
     }
 }
 

@@ -7,6 +7,9 @@ use super::{Config, ConfigError, DEFAULTS};
 /// What the rule for the names would make of `database_url`.
 const NOT_DATABASE_URL: &str = "QINGNIAO_DATABASE_URL";
 
+/// Keys whose values are not for the screen.
+const SECRET: [&str; 4] = ["database_url", "jwt_secret", "sign_salt", "oss.access_key_secret"];
+
 /// Those of `names` that look like settings and are none, as a misspelt one.
 pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let table: Table = DEFAULTS.parse().expect("the embedded defaults are valid TOML");
@@ -46,17 +49,21 @@ pub(super) fn overlay(
     Ok(())
 }
 
-/// Takes each key's variable, read as the type that its default has.
+/// Takes each key's variable, read as the type that its default has, whatever the file has made of it.
 pub(super) fn overlay_env(
     table: &mut Table,
+    defaults: &Table,
     prefix: &str,
     env: &dyn Fn(&str) -> Option<String>,
     origins: &mut Vec<(String, String)>,
 ) -> Result<(), ConfigError> {
     for (name, slot) in table.iter_mut() {
-        let key = dotted(prefix, name);
-        if let Value::Table(inner) = slot {
-            overlay_env(inner, &key, env, origins)?;
+        let (key, default) = (dotted(prefix, name), &defaults[name]);
+        if let Value::Table(defaults) = default {
+            // Where the file has something else than a section, the file is what is refused.
+            if let Value::Table(inner) = slot {
+                overlay_env(inner, defaults, &key, env, origins)?;
+            }
             continue;
         }
         let variable = variable(&key);
@@ -74,7 +81,7 @@ pub(super) fn overlay_env(
             origin: variable.clone(),
             problem: format!("`{text}` is not allowed: {allowed}"),
         };
-        *slot = match slot {
+        *slot = match default {
             Value::Integer(_) => Value::Integer(text.trim().parse().map_err(|_| bad("a whole number"))?),
             Value::Boolean(_) => Value::Boolean(text.trim().parse().map_err(|_| bad("true or false"))?),
             Value::Array(_) => {
@@ -95,6 +102,11 @@ pub(super) fn decode(table: &Table, origin_of: &dyn Fn(&str) -> String) -> Resul
         let key = e.span().map_or_else(String::new, |span| key_at(&text, span.start));
         let allowed = match key.as_str() {
             "listen" => ": an address and a port are allowed, as 0.0.0.0:7001",
+            key if SECRET.contains(&key) => {
+                // A number in its place is the secret, or a part of it.
+                let problem = "must be a text in quotation marks".to_owned();
+                return ConfigError::Key { origin: origin_of(key), problem, key: key.to_owned() };
+            }
             "http.trusted_proxies" => ": addresses are allowed, one by one, as 10.0.0.2,127.0.0.1; networks are not",
             _ => "",
         };
@@ -162,15 +174,38 @@ mod tests {
             ("[http]\ntrusted_proxies = [\"10.0.0.0/8\"]", "http.trusted_proxies", "one by one"),
             ("http = 5", "http", "a section: [http]"),
             ("[listen]\nport = 1", "listen", "an address and a port"),
+            ("jwt_secret = 1234567890123456789", "jwt_secret", "a text in quotation marks"),
         ] {
             std::fs::write(file.path(), text).unwrap();
             let refused = Config::load(Some(file.path()), &|_| None).unwrap_err().to_string();
             let origin = format!("`{key}` ({})", file.path().display());
             assert!(refused.contains(&origin) && refused.contains(words), "{text}: {refused}");
             let rest = refused.replace(&origin, "");
-            for word in ["usize", "u32", "i64", "struct"] {
+            for word in ["usize", "u32", "i64", "struct", "1234567890123456789"] {
                 assert!(!rest.contains(word), "{text}: {refused}");
             }
         }
+    }
+
+    #[test]
+    fn a_variable_is_read_as_its_default_whatever_the_file_has() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "listen = 7001\njwt_secret = 1234567890123456789\n[http]\ndocs = \"false\"\ntrusted_proxies = \"10.0.0.1\"\n\
+                    [log]\nformat = 1\n[uploads]\nimage_bytes_max = \"20971520\"\n";
+        std::fs::write(file.path(), text).unwrap();
+        let set = [
+            ("QINGNIAO_LISTEN", "127.0.0.1:7321"),
+            ("QINGNIAO_JWT_SECRET", "abcdefabcdefabcdef"),
+            ("QINGNIAO_HTTP_DOCS", "false"),
+            ("QINGNIAO_HTTP_TRUSTED_PROXIES", "10.0.0.1"),
+            ("QINGNIAO_LOG_FORMAT", "json"),
+            ("QINGNIAO_UPLOADS_IMAGE_BYTES_MAX", "100"),
+        ];
+        let env = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let config = Config::load(Some(file.path()), &env).unwrap();
+        assert_eq!((config.listen.port(), config.http.docs, config.uploads.image_bytes_max), (7321, false, 100));
+        std::fs::write(file.path(), "http = 5").unwrap();
+        let refused = Config::load(Some(file.path()), &env).unwrap_err().to_string();
+        assert!(refused.contains("a section: [http]"), "{refused}");
     }
 }

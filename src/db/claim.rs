@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use rustix::process::geteuid;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{ConnectOptions, Connection, Executor, MySqlConnection, SqlSafeStr};
 use tokio::time::{sleep, timeout};
@@ -17,7 +18,7 @@ use tracing::warn;
 
 use super::open::{reach, sqlite_key, sqlite_options};
 use super::sql::Sql;
-use crate::config::Config;
+use crate::config::{Config, open_private};
 use crate::error::{AppError, Result};
 
 /// How long a start waits for the end of another server on the same SQLite file: a stop takes three seconds.
@@ -108,9 +109,13 @@ async fn lock_file(database: &Path, key: &str) -> Result<FileLock> {
     let mut path = database.clone().into_os_string();
     path.push(".lock");
     let failed = |cause: io::Error| {
-        AppError::internal(format!("{} cannot be locked ({key}): {cause}", Path::new(&path).display()))
+        AppError::internal(format!(
+            "{} cannot be locked ({key}): {cause}{}",
+            Path::new(&path).display(),
+            advice(&cause)
+        ))
     };
-    let file = File::create(&path).map_err(failed)?;
+    let file = open_private(Path::new(&path)).map_err(failed)?;
     let began = Instant::now();
     loop {
         match file.try_lock() {
@@ -120,6 +125,15 @@ async fn lock_file(database: &Path, key: &str) -> Result<FileLock> {
             Err(TryLockError::Error(cause)) => return Err(failed(cause)),
         }
     }
+}
+
+/// What to do about a file that cannot be opened, if it is known.
+fn advice(cause: &io::Error) -> String {
+    if cause.kind() != io::ErrorKind::PermissionDenied {
+        return String::new();
+    }
+    let user = geteuid();
+    format!("; it and its folder must belong to the user whose id is {user}, as which this server runs")
 }
 
 impl FileLock {
@@ -213,4 +227,16 @@ fn taken() -> AppError {
     AppError::internal(
         "another Qingniao is serving this database; two at once would lose each other's messages. Stop it first",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_may_not_open_the_file_is_told_whose_it_must_be() {
+        let told = advice(&io::ErrorKind::PermissionDenied.into());
+        assert!(told.contains(&format!("the user whose id is {}", geteuid())), "{told}");
+        assert_eq!(advice(&io::ErrorKind::NotFound.into()), "");
+    }
 }

@@ -13,7 +13,7 @@ use super::lease::Lender;
 use super::schema;
 use super::writer::Writer;
 use super::{Db, Pools, Waits};
-use crate::config::{Config, make_private};
+use crate::config::{Config, make_private, open_private};
 use crate::error::{AppError, Result};
 
 /// Prepared statements kept a connection: the statements of all stores plus one for each length of the multi-row ones.
@@ -90,6 +90,8 @@ pub(super) fn sqlite_key(config: &Config) -> &'static str {
 }
 
 async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<Pools> {
+    // SQLite gives its other files the rights of this one, and itself would have made it for everybody to read.
+    open_private(options.get_filename()).map_err(AppError::internal)?;
     let options = options
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)

@@ -5,6 +5,8 @@ use std::str::{FromStr, Utf8Error};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::sqlite::SqliteConnectOptions;
 
+use crate::config::Config;
+
 /// The parameters that sqlx-mysql takes from a URL; it passes over all others.
 const MYSQL_PARAMETERS: [&str; 9] = [
     "ssl-mode",
@@ -22,19 +24,27 @@ const MYSQL_ALIASES: [&str; 5] = ["sslmode", "sslca", "sslcert", "sslkey", "time
 /// What to do about a password that ends the part of the URL in which it stands.
 const ESCAPES: &str = "in its name and password write # as %23, % as %25, / as %2F, ? as %3F, @ as %40";
 
-/// Whether [`Db::open`](super::Db::open) can make something of this URL; if not, why. Shows nothing that may be a password.
-pub fn check_url(url: &str) -> Result<(), String> {
-    if url.is_empty() {
-        return Ok(());
+/// Whether [`Db::open`](super::Db::open) can make something of the URL in `config`; if not, why. Shows nothing that may be a
+/// password.
+pub fn check_url(config: &Config) -> Result<(), String> {
+    match config.database_url.as_str() {
+        "" => Ok(()),
+        url if url.starts_with("sqlite:") => check_sqlite(url, config),
+        url => check_mysql(url.trim()),
     }
-    if url.starts_with("sqlite:") { check_sqlite(url) } else { check_mysql(url.trim()) }
 }
 
-fn check_sqlite(url: &str) -> Result<(), String> {
+fn check_sqlite(url: &str, config: &Config) -> Result<(), String> {
     let options = SqliteConnectOptions::from_str(url).map_err(|cause| root_of(&cause))?;
     let is_file =
         !url.contains(":memory:") && !url.contains("mode=memory") && !options.get_filename().as_os_str().is_empty();
-    if is_file { Ok(()) } else { Err("must name a file: all else is gone at the end".to_owned()) }
+    if !is_file {
+        return Err("must name a file: all else is gone at the end".to_owned());
+    }
+    if config.is_public(options.get_filename()) {
+        return Err("must name a file outside of public_dir, which everybody can read".to_owned());
+    }
+    Ok(())
 }
 
 fn check_mysql(url: &str) -> Result<(), String> {
@@ -79,6 +89,13 @@ fn root_of(error: &sqlx::Error) -> String {
 mod tests {
     use super::*;
 
+    fn check_url(url: &str) -> Result<(), String> {
+        let mut config = Config::defaults();
+        config.public_dir = "shown".into();
+        url.clone_into(&mut config.database_url);
+        super::check_url(&config)
+    }
+
     fn refused(url: &str) -> String {
         let problem = check_url(url).unwrap_err();
         assert!(!problem.contains("error with configuration"), "{problem}");
@@ -102,6 +119,9 @@ mod tests {
         for parameter in ["ssl_mode", "SSL-MODE", "tls", "ssl-mode "] {
             let problem = refused(&format!("mysql://u:hunter2@h/d?charset=utf8mb4&{parameter}=REQUIRED"));
             assert!(problem.contains(&format!("`{parameter}`")) && problem.contains("ssl-mode, ssl-ca"), "{problem}");
+        }
+        for url in ["sqlite:shown/x.db", "sqlite://./y/../shown/x.db?mode=rwc", "sqlite:shown%2Fx.db"] {
+            assert!(refused(url).contains("outside of public_dir"), "{url}");
         }
         assert!(refused("sqlite:x.db?tls=1").contains("unknown query parameter `tls`"));
     }

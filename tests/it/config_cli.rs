@@ -89,6 +89,7 @@ fn a_bad_value_stops_every_command_and_names_key_variable_and_what_is_allowed() 
         ("QINGNIAO_PASSWORDS_ITERATIONS", "0", "`passwords.iterations`", "between 1 and 1000"),
         ("QINGNIAO_PASSWORDS_PARALLEL_MAX", "2000", "`passwords.parallel_max`", "1024"),
         ("RUST_LOG", "verbose", "`verbose`", "is not a level"),
+        ("RUST_LOG", "[[[", "RUST_LOG", "as qingniao=debug"),
     ];
     for (variable, value, key, allowed) in bad {
         for sub_command in ["check-config", "serve", "migrate"] {
@@ -172,6 +173,39 @@ fn the_first_start_makes_the_store_and_a_secret_that_only_its_owner_reads() {
     let process = Process::start(&mut command(folder.path()));
     assert_eq!(std::fs::read_to_string(&secret).unwrap(), text);
     assert!(!process.log().contains("secret"));
+}
+
+#[test]
+fn what_is_in_a_folder_that_others_may_enter_only_its_owner_reads() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let process = Process::start(&mut command(folder.path()));
+    let files: Vec<_> = std::fs::read_dir(&data).unwrap().map(|file| file.unwrap().path()).collect();
+    for name in ["qingniao.db", "qingniao.db-wal", "qingniao.db-shm", "qingniao.db.lock", "jwt_secret"] {
+        assert!(files.contains(&data.join(name)), "{name} is not among {files:?}");
+    }
+    for file in files {
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
+    }
+    drop(process);
+}
+
+#[test]
+fn a_database_that_everybody_could_read_stops_the_start() {
+    let folder = folder();
+    std::fs::create_dir_all(folder.path().join("public/kept")).unwrap();
+    std::os::unix::fs::symlink("public/kept", folder.path().join("link")).unwrap();
+    for set in [
+        ("DATABASE_URL", "sqlite://public/x.db"),
+        ("DATABASE_URL", "sqlite:link/new/x.db"),
+        ("QINGNIAO_DATA_DIR", "link/new"),
+    ] {
+        let ended = run(command(folder.path()).arg("check-config").envs([set]));
+        assert_eq!(ended.code, Some(2), "{set:?}: {}", ended.err);
+        assert!(ended.err.contains(set.0) && ended.err.contains("outside of public_dir"), "{}", ended.err);
+    }
 }
 
 #[tokio::test]
