@@ -2,18 +2,20 @@
 //!
 //! A bad value stops the start with the key's name and what is allowed; nothing is guessed.
 
-use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use reqwest::Url;
 use serde::Deserialize;
 use toml::Table;
 
 mod layers;
+mod paths;
 
 pub use layers::unknown_variables;
 use layers::{decode, overlay, overlay_env};
+use paths::resolved;
+pub use paths::{make_private, open_private};
 
 /// The largest count, number of bytes or time of a setting that is one.
 const COUNT_MAX: u64 = 1_000_000_000;
@@ -381,47 +383,12 @@ fn problem_of(error: &toml::de::Error, text: &str) -> String {
     format!("line {line}: {}", error.message())
 }
 
-/// Makes a folder that nobody but this user may look into: it is for messages and secrets.
-pub fn make_private(folder: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(folder)
-}
-
-/// Opens a file that nobody but this user may look into, and makes it if it is not there.
-pub fn open_private(file: &Path) -> std::io::Result<File> {
-    let mut options = File::options();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.write(true).create(true).truncate(false).open(file)
-}
-
 /// Whether it is what URLs of a host begin with. A path is for proxies that put the server, or the files, below one.
 fn is_base(text: &str) -> bool {
     let Ok(url) = Url::parse(text) else { return false };
     let is_whole = url.host_str().is_some_and(|host| !host.starts_with('.') && !host.contains('*'));
     let has_more = text.contains(['?', '#', '@']) || !text.starts_with(&format!("{}://", url.scheme()));
     matches!(url.scheme(), "http" | "https") && is_whole && !has_more
-}
-
-/// The path from the root with links followed, as far as it is there.
-fn resolved(path: &Path) -> PathBuf {
-    let path = absolute(path);
-    let real = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
-    real.and_then(|(above, real)| Some(real.join(path.strip_prefix(above).ok()?))).unwrap_or(path)
-}
-
-/// The path from the root, without `..`.
-fn absolute(folder: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()).components() {
-        match part {
-            Component::ParentDir => drop(plain.pop()),
-            part => plain.push(part),
-        }
-    }
-    plain
 }
 
 #[cfg(test)]

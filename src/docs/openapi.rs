@@ -107,7 +107,7 @@ fn operation(route: &Route) -> OperationBuilder {
         Caller::Anyone => operation.securities(Some([])),
         Caller::Bearer | Caller::User => operation.security(SecurityRequirement::new::<_, _, &str>(HEADER, [])),
     };
-    // All calls take it there; of those that are told so, some generators write it into both places, and so into logs.
+    // Every call takes the token in the query too, but some generators would write it into both places, and so into logs.
     let is_picture = route.successes.iter().any(|success| success.schema.is_none());
     if is_picture && route.caller != Caller::Anyone {
         operation = operation.security(SecurityRequirement::new::<_, _, &str>(QUERY, []));
