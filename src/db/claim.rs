@@ -116,14 +116,21 @@ async fn lock_file(database: &Path, key: &str) -> Result<FileLock> {
         ))
     };
     let file = open_private(Path::new(&path)).map_err(failed)?;
-    let began = Instant::now();
+    let mut waits_since = None;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(FileLock { database, path: path.into(), file }),
-            Err(TryLockError::WouldBlock) if began.elapsed() < FILE_PATIENCE => sleep(FILE_POLL).await,
-            Err(TryLockError::WouldBlock) => return Err(taken()),
+            Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(cause)) => return Err(failed(cause)),
         }
+        let since = waits_since.get_or_insert_with(|| {
+            announce(FILE_PATIENCE);
+            Instant::now()
+        });
+        if since.elapsed() >= FILE_PATIENCE {
+            return Err(taken());
+        }
+        sleep(FILE_POLL).await;
     }
 }
 
@@ -174,7 +181,7 @@ async fn lock_mysql(url: &str) -> Result<UserLock> {
     let name: String = format!("qingniao:{}", options.get_database().unwrap_or_default()).chars().take(64).collect();
     let (mut connection, connection_id) = open(&options).await?;
     if !take(&mut connection, &name, Duration::ZERO).await? {
-        warn!("another server uses this database; waiting up to {} s for its end", MYSQL_PATIENCE.as_secs());
+        announce(MYSQL_PATIENCE);
         if !take(&mut connection, &name, MYSQL_PATIENCE).await? {
             return Err(taken());
         }
@@ -221,6 +228,10 @@ async fn take(connection: &mut MySqlConnection, name: &str, patience: Duration) 
     let got = sqlx::query_scalar("SELECT GET_LOCK(?, ?)").bind(name).bind(patience.as_secs());
     let got: Option<i64> = got.fetch_one(connection).await?;
     Ok(got == Some(1))
+}
+
+fn announce(patience: Duration) {
+    warn!("another server uses this database; waiting up to {} s for its end", patience.as_secs());
 }
 
 fn taken() -> AppError {

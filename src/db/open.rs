@@ -125,7 +125,7 @@ async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<P
 /// A connection beside the pool, or why there is none.
 pub(super) async fn reach(options: &MySqlConnectOptions) -> Result<MySqlConnection> {
     let reached = match tokio::time::timeout(PATIENCE, MySqlConnection::connect_with(options)).await {
-        Ok(reached) => reached.map_err(|cause| cause.to_string()),
+        Ok(reached) => reached.map_err(|cause| format!("{cause}{}", schema::advice(&cause))),
         Err(_) => Err("no answer".to_owned()),
     };
     reached.map_err(|cause| {

@@ -20,6 +20,8 @@ const TABLE: &str = "_sqlx_migrations";
 const MYSQL_TABLE_EXISTS: u16 = 1050;
 /// What MySQL says if a change of the schema is done already: table, column or index exists; table, column or index is gone.
 const MYSQL_DONE: [u16; 5] = [MYSQL_TABLE_EXISTS, 1060, 1061, 1051, 1091];
+/// What MySQL says to whoever may not do this: with the database, with the table, with the column, or at all.
+const MYSQL_DENIED: [u16; 4] = [1044, 1142, 1143, 1227];
 
 pub(super) async fn migrate_sqlite(conn: &mut SqliteConnection) -> Result<()> {
     announce(&SQLITE, conn).await.map_err(told)?;
@@ -101,6 +103,15 @@ fn is_done(cause: &sqlx::Error) -> bool {
     number(cause).is_some_and(|number| MYSQL_DONE.contains(&number))
 }
 
+/// What to do about a refusal for want of rights; "" for anything else.
+pub(super) fn advice(cause: &sqlx::Error) -> &'static str {
+    if number(cause).is_some_and(|number| MYSQL_DENIED.contains(&number)) {
+        "; on a database of its own Qingniao needs every right: GRANT ALL ON `database`.* TO 'user'@'host'"
+    } else {
+        ""
+    }
+}
+
 fn number(cause: &sqlx::Error) -> Option<u16> {
     let sqlx::Error::Database(error) = cause else { return None };
     error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
@@ -115,7 +126,8 @@ fn told(error: MigrateError) -> AppError {
         MigrateError::ExecuteMigration(cause, version) if number(&cause) == Some(MYSQL_TABLE_EXISTS) => {
             format!("migration {version}: {cause}; the database must be Qingniao's own, and empty at the first start")
         }
-        MigrateError::ExecuteMigration(cause, version) => format!("migration {version}: {cause}"),
+        MigrateError::ExecuteMigration(cause, version) => format!("migration {version}: {cause}{}", advice(&cause)),
+        MigrateError::Execute(cause) => format!("{cause}{}", advice(&cause)),
         other => other.to_string(),
     })
 }

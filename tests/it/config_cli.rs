@@ -391,7 +391,9 @@ fn a_second_server_of_a_database_is_refused() {
     for (folder, sub_command) in [(&folder, "serve"), (&folder, "migrate"), (&other, "serve")] {
         let second = run(command(folder.path()).env("QINGNIAO_LISTEN", "127.0.0.1:0").arg(sub_command));
         assert_eq!(second.code, Some(1));
-        assert!(second.err.contains("another Qingniao is serving this database"), "{}", second.err);
+        for words in ["waiting up to 5 s for its end", "another Qingniao is serving this database"] {
+            assert!(second.err.contains(words), "{}", second.err);
+        }
     }
     assert!(first.signal("TERM").success());
 }
@@ -430,6 +432,22 @@ async fn a_server_waits_for_the_end_of_the_one_before_it() {
     // Nothing of it is left after a kill.
     second.kill();
     Process::start(&mut server());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_of_mysql_that_lacks_rights_is_told_which_it_needs() {
+    let Some(mut account) = database::Account::new().await else {
+        return skip("it needs MySQL or MariaDB");
+    };
+    for (rights, denied) in [(None, "1044"), (Some("SELECT"), "1142")] {
+        account.leave(rights).await;
+        let (folder, url) = (folder(), account.url.clone());
+        let start = move || run(command(folder.path()).env("QINGNIAO_LISTEN", "127.0.0.1:0").env("DATABASE_URL", url));
+        let refused = tokio::task::spawn_blocking(start).await.unwrap();
+        assert_eq!(refused.code, Some(1));
+        assert!(refused.err.contains(denied) && refused.err.contains("GRANT ALL ON"), "{}", refused.err);
+    }
+    account.remove().await;
 }
 
 /// The connection that holds the claim is cut, as by a restart of the database.

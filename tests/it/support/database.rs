@@ -46,6 +46,7 @@ pub async fn fresh(prefix: &str) -> Option<String> {
 pub struct Account {
     root: MySqlConnection,
     name: String,
+    database: String,
     /// The server's `database_url`, by which it has this account.
     pub url: String,
 }
@@ -73,13 +74,23 @@ impl Account {
             root.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
         }
         let url = format!("mysql://{name}:first@{place}");
-        Some(Self { root, name, url })
+        Some(Self { root, name, database: database.to_owned(), url })
     }
 
     /// Changes it as `ALTER USER` does, for connections that are yet to come.
     pub async fn alter(&mut self, change: &str) {
         let statement = format!("ALTER USER '{}'@'%' {change}", self.name);
         self.root.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+    }
+
+    /// Takes all its rights and gives it these, if any, on this process's database.
+    pub async fn leave(&mut self, rights: Option<&str>) {
+        let Self { name, database, .. } = self;
+        let taken = format!("REVOKE ALL PRIVILEGES, GRANT OPTION FROM '{name}'@'%'");
+        let given = rights.map(|rights| format!("GRANT {rights} ON `{database}`.* TO '{name}'@'%'"));
+        for statement in [taken].into_iter().chain(given) {
+            self.root.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+        }
     }
 
     /// Takes it away.
