@@ -174,6 +174,7 @@ fn schemas() -> Map<String, Value> {
     found.push(("Failure".to_owned(), failure().into()));
     let mut schemas: Map<String, Value> = found.into_iter().map(|(name, schema)| (name, json!(schema))).collect();
     let mut note = json!(Chat::schema());
+    note["description"] = "What was answered in my name, told as a notice between the asker and me.".into();
     note["properties"]["data"] = json!({ "$ref": "#/components/schemas/NoticeText" });
     schemas.insert("AnsweredNote".to_owned(), note);
     schemas

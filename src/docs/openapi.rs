@@ -77,7 +77,24 @@ pub fn document() -> Value {
         .paths(paths)
         .components(Some(components.build()))
         .tags(Some(tags));
-    serde_json::to_value(document.build()).expect("a description is plain data")
+    let mut document = serde_json::to_value(document.build()).expect("a description is plain data");
+    say_const(&mut document);
+    document
+}
+
+/// Puts a `const`, which utoipa has no words for, in place of an enum whose only value is no text: Python clients of generators compare
+/// what is answered with the enum's values as texts, and fail.
+fn say_const(schema: &mut Value) {
+    if let Some(object) = schema.as_object_mut() {
+        let only = object.get("enum").and_then(Value::as_array).filter(|values| values.len() == 1);
+        if let Some(only) = only.map(|values| values[0].clone()).filter(|only| !only.is_string()) {
+            object.remove("enum");
+            object.insert("const".to_owned(), only);
+        }
+        object.values_mut().for_each(say_const);
+    } else if let Some(list) = schema.as_array_mut() {
+        list.iter_mut().for_each(say_const);
+    }
 }
 
 /// A route's path as OpenAPI writes it.
@@ -90,7 +107,11 @@ pub fn name(route: &Route) -> String {
     let path = route.path.strip_prefix("/api/").unwrap_or(route.path);
     let words = path.split('/').filter(|part| !part.is_empty() && !part.starts_with('{'));
     let name = words.collect::<Vec<_>>().join("_");
-    if route.path.starts_with("/public/") && route.path.contains('{') { format!("{name}_file") } else { name }
+    if name != "public" {
+        return name;
+    }
+    // By itself it is a keyword of many languages.
+    format!("{name}_{}", if route.path.contains('{') { "file" } else { "page" })
 }
 
 fn body_name(route: &Route) -> String {
@@ -209,7 +230,7 @@ fn responses(mut operation: OperationBuilder, route: &Route, example: Option<&Ex
     for success in &route.successes {
         let mut response = ResponseBuilder::new().description(success.title);
         for media in success.media {
-            let shape = success.schema.clone().unwrap_or_else(|| binary().into());
+            let shape = success.schema.clone().unwrap_or_else(|| unparsed(media).into());
             let shown = example.and_then(|example| example.reply.clone()).filter(|_| success.schema.is_some());
             response = response.content(*media, ContentBuilder::new().schema(Some(shape)).example(shown).build());
         }
@@ -234,8 +255,10 @@ fn responses(mut operation: OperationBuilder, route: &Route, example: Option<&Ex
     operation.response("500", Ref::from_response_name("Internal")).response("503", Ref::from_response_name("Busy"))
 }
 
-fn binary() -> Schema {
-    ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::Custom("binary".to_owned()))).into()
+/// A body that is no JSON.
+fn unparsed(media: &str) -> Schema {
+    let format = (!media.starts_with("text/")).then(|| SchemaFormat::Custom("binary".to_owned()));
+    ObjectBuilder::new().schema_type(Type::String).format(format).into()
 }
 
 fn failed(title: &str, texts: &[Text]) -> Response {

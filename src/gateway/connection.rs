@@ -258,11 +258,19 @@ impl Connection<'_> {
 // contract: messaging §2 "Heartbeat"
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ClientFrame {
-    /// `ping` or `pong`.
     #[serde(rename = "type")]
-    kind: String,
+    #[schema(inline)]
+    kind: ClientSignal,
     /// May be left out; one that is there must hold, and "" does not.
     token: Option<serde_json::Value>,
+}
+
+/// What a client may say.
+#[derive(Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum ClientSignal {
+    Ping,
+    Pong,
 }
 
 fn wants_pong(app: &App, text: &str) -> bool {
@@ -272,5 +280,5 @@ fn wants_pong(app: &App, text: &str) -> bool {
     let Ok(ClientFrame { kind, token }) = serde_json::from_str(text) else { return false };
     let token_holds = token
         .is_none_or(|token| token.as_str().is_some_and(|token| app.tokens.verify(token, app.clock.now_ms()).is_some()));
-    kind == "ping" && token_holds
+    kind == ClientSignal::Ping && token_holds
 }

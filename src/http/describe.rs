@@ -253,7 +253,8 @@ impl Route {
             data.enum_values(Some(texts.iter().copied()))
         } else {
             // Generators name the members of an enum by their ASCII letters, of which these have none.
-            data.pattern(Some(format!("^(?:{})$", texts.join("|")))).examples(texts.iter().copied())
+            let texts_only = texts.iter().map(|text| escaped(text)).collect::<Vec<_>>().join("|");
+            data.pattern(Some(format!("^(?:{texts_only})$"))).examples(texts.iter().copied())
         };
         self.json(envelope(data.build()))
     }

@@ -357,6 +357,12 @@ fn a_property_that_is_not_described_is_noticed() {
 
 #[test]
 #[should_panic(expected = "with what is not described")]
+fn a_value_that_is_not_described_is_noticed() {
+    logout_answers(200, "application/json", r#"{"msg":"ok","data":false}"#);
+}
+
+#[test]
+#[should_panic(expected = "with what is not described")]
 fn a_text_that_is_not_described_is_noticed() {
     logout_answers(400, "application/json", r#"{"msg":"fail","data":"another text"}"#);
 }
