@@ -65,6 +65,8 @@ impl Metrics {
 pub struct Connections {
     /// Open ones, sockets included.
     pub open: IntGauge,
+    /// Of these, those that have spoken and wait to be let in.
+    pub waiting: IntGauge,
     /// Accepted ones.
     pub accepted: IntCounter,
     /// Failures to accept one: no open files are left, as a rule.
@@ -77,8 +79,9 @@ impl Connections {
     /// Counted in `registry`.
     pub fn new(registry: &Registry) -> Self {
         Self {
-            // `operations` shows it by what the connections are used for.
+            // `operations` shows both by what the connections are used for.
             open: IntGauge::new("open", "open").expect(VALID),
+            waiting: IntGauge::new("waiting", "waiting").expect(VALID),
             accepted: counter(registry, "qingniao_connections_accepted_total", "TCP connections that were accepted."),
             failed: counter(
                 registry,

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use prometheus::IntGauge;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
@@ -19,16 +20,19 @@ const PAUSE_MIN: Duration = Duration::from_micros(100);
 
 /// Where connections wait for their turn.
 #[derive(Clone, Debug)]
-pub struct Entrance(mpsc::Sender<oneshot::Sender<()>>);
+pub struct Entrance {
+    calls: mpsc::Sender<oneshot::Sender<()>>,
+    waiting: IntGauge,
+}
 
 /// Those who wait, in the order of coming.
 pub type Queue = mpsc::Receiver<oneshot::Sender<()>>;
 
 impl Entrance {
-    /// An entrance at which so many may wait, and its queue.
-    pub fn new(waiting_max: usize) -> (Self, Queue) {
+    /// An entrance at which so many may wait, counted by `waiting`, and its queue.
+    pub fn new(waiting_max: usize, waiting: IntGauge) -> (Self, Queue) {
         let (calls, queue) = mpsc::channel(waiting_max);
-        (Self(calls), queue)
+        (Self { calls, waiting }, queue)
     }
 
     /// Waits until the client has spoken, and then for its turn. False if there is no first byte within `idle`, or before the
@@ -48,7 +52,10 @@ impl Entrance {
     /// False when nobody lets in any more.
     async fn turn(self) -> bool {
         let (call, called) = oneshot::channel();
-        self.0.send(call).await.is_ok() && called.await.is_ok()
+        self.waiting.inc();
+        let is_called = self.calls.send(call).await.is_ok() && called.await.is_ok();
+        self.waiting.dec();
+        is_called
     }
 }
 
@@ -100,7 +107,7 @@ mod tests {
     #[tokio::test]
     async fn everybody_is_let_in_in_the_order_of_coming_and_a_herd_takes_its_time() {
         let herd = 300;
-        let (entrance, queue) = Entrance::new(herd);
+        let (entrance, queue) = Entrance::new(herd, gauge());
         let (turns, mut order) = mpsc::channel(herd);
         let began = Instant::now();
         for number in 0..herd {
@@ -126,6 +133,10 @@ mod tests {
         assert!(herd.all(|some| some[0] + PAUSE_MIN <= some[together]), "{times:?}");
     }
 
+    fn gauge() -> IntGauge {
+        IntGauge::new("waiting", "waiting").unwrap()
+    }
+
     /// The two ends of a connection.
     async fn connect() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -135,23 +146,26 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_only_connects_waits_for_no_turn_yet() {
-        let (entrance, mut queue) = Entrance::new(9);
+        let waiting = gauge();
+        let (entrance, mut queue) = Entrance::new(9, waiting.clone());
         let (stop, (mut client, accepted)) = (CancellationToken::new(), connect().await);
         let mut enters = pin!(entrance.enter(&accepted, IDLE, &stop));
         assert!(timeout(Duration::from_millis(20), &mut enters).await.is_err());
-        assert!(queue.is_empty());
+        assert!(queue.is_empty() && waiting.get() == 0);
         client.write_all(b"G").await.unwrap();
         let call = tokio::select! {
             call = queue.recv() => call,
             _ = &mut enters => panic!("it was let in without a turn"),
         };
+        assert_eq!(waiting.get(), 1);
         call.unwrap().send(()).unwrap();
         assert!(enters.await);
+        assert_eq!(waiting.get(), 0);
     }
 
     #[tokio::test]
     async fn whoever_says_nothing_is_not_let_in() {
-        let (entrance, queue) = Entrance::new(9);
+        let (entrance, queue) = Entrance::new(9, gauge());
         let (going, stopped) = (CancellationToken::new(), CancellationToken::new());
         let (client, accepted) = connect().await;
         assert!(!entrance.clone().enter(&accepted, Duration::from_millis(20), &going).await, "in time");
@@ -164,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_has_spoken_is_let_in_though_the_server_stops() {
-        let (entrance, queue) = Entrance::new(9);
+        let (entrance, queue) = Entrance::new(9, gauge());
         let (stop, (mut client, accepted)) = (CancellationToken::new(), connect().await);
         client.write_all(b"G").await.unwrap();
         accepted.readable().await.unwrap();

@@ -83,7 +83,7 @@ where
 {
     let Terms { places, timeouts, bounds, counts } = terms;
     // Whoever waits to be let in has a place, so there is room for all.
-    let (entrance, queue) = Entrance::new(places.all);
+    let (entrance, queue) = Entrance::new(places.all, counts.waiting.clone());
     let slots = Slots::new(places, counts.clone());
     tasks.spawn(let_in(queue));
     let told = Seldom::default();

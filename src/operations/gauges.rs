@@ -45,7 +45,8 @@ impl Gauges {
         Self {
             connections: by(
                 "qingniao_connections",
-                "Open TCP connections: of HTTP, of sockets that prepare their first frames, of registered sockets.",
+                "Open TCP connections: that wait to be let in (a herd), of HTTP, of sockets that prepare their first frames, of registered \
+                 sockets.",
                 &["phase"],
             ),
             connections_max: one("qingniao_connections_max", "Most open TCP connections (http.connections_max)."),
@@ -119,8 +120,10 @@ impl Gauges {
         let registered = census.fresh + census.draining + census.live + census.silent;
         let (open, opening) = (count(&app.metrics.connections.open), count(&app.metrics.sockets.opening));
         // They are looked at one after the other while sockets come and go.
-        let http = open.saturating_sub(opening + registered as u64);
-        for (phase, number) in [("http", http), ("ws_opening", opening), ("ws", registered as u64)] {
+        let waiting = count(&app.metrics.connections.waiting);
+        let http = open.saturating_sub(waiting + opening + registered as u64);
+        let phases = [("waiting", waiting), ("http", http), ("ws_opening", opening), ("ws", registered as u64)];
+        for (phase, number) in phases {
             self.connections.with_label_values(&[phase]).set(number);
         }
         self.connections_max.set(app.config.http.connections_max as u64);

@@ -282,6 +282,7 @@ async fn connections_and_sockets_are_counted_by_what_they_are_used_for() {
         &[
             ("qingniao_connections{phase=\"ws\"}", 3.0),
             ("qingniao_connections{phase=\"ws_opening\"}", 0.0),
+            ("qingniao_connections{phase=\"waiting\"}", 0.0),
             ("qingniao_users_online", 2.0),
         ],
     )
