@@ -41,17 +41,17 @@ enum Due {
 
 /// What is due to people in the present round, as person, message, and whether it is the notice of its revocation.
 pub fn due(history: &History) -> Vec<Item> {
-    let stays = Stays::of(history);
+    let memberships = Memberships::of(history);
     let everybody = 0..history.people.len();
     let mut due = Vec::new();
     for (number, message) in history.current() {
-        let whom = everybody.clone().filter(|who| stays.due(message, *who) == Due::Yes);
+        let whom = everybody.clone().filter(|who| memberships.due(message, *who) == Due::Yes);
         due.extend(whom.map(|who| (who, number, false)));
     }
     for revoke in history.revokes.iter().filter(|revoke| revoke.message >= history.first && revoke.call.is_yes()) {
         let Message { sender, chat, .. } = history.messages[revoke.message];
         let notice = Message { sender, chat, call: revoke.call.clone(), size: 0, ends_group: false, id: None };
-        let whom = everybody.clone().filter(|who| stays.due(&notice, *who) == Due::Yes);
+        let whom = everybody.clone().filter(|who| memberships.due(&notice, *who) == Due::Yes);
         due.extend(whom.map(|who| (who, revoke.message, true)));
     }
     due
@@ -90,15 +90,15 @@ pub fn check(history: &History) -> Verdict {
 }
 
 /// Who was in which group when.
-struct Stays<'h>(HashMap<(i64, Who), Vec<&'h Change>>);
+struct Memberships<'h>(HashMap<(i64, Who), Vec<&'h Change>>);
 
-impl<'h> Stays<'h> {
+impl<'h> Memberships<'h> {
     fn of(history: &'h History) -> Self {
-        let mut stays: HashMap<_, Vec<_>> = HashMap::new();
+        let mut memberships: HashMap<_, Vec<_>> = HashMap::new();
         for change in &history.changes {
-            stays.entry((change.group, change.who)).or_default().push(change);
+            memberships.entry((change.group, change.who)).or_default().push(change);
         }
-        Self(stays)
+        Self(memberships)
     }
 
     fn due(&self, message: &Message, who: Who) -> Due {
@@ -140,11 +140,11 @@ fn just(at: Moment) -> Call {
 }
 
 fn check_strangers(history: &History, verdict: &mut Verdict) {
-    let stays = Stays::of(history);
+    let memberships = Memberships::of(history);
     for receipt in &history.receipts[history.first_receipt..] {
         let Receipt { who, message: number, kind, at, .. } = *receipt;
         let message = &history.messages[number];
-        if kind != Kind::Revoked && stays.due(message, who) == Due::No {
+        if kind != Kind::Revoked && memberships.due(message, who) == Due::No {
             verdict.wrongs.push(format!("stranger: p{who} got m{number}, which is for {:?}", message.chat));
         }
         if message.call.began > at {
