@@ -77,24 +77,7 @@ pub fn document() -> Value {
         .paths(paths)
         .components(Some(components.build()))
         .tags(Some(tags));
-    let mut document = serde_json::to_value(document.build()).expect("a description is plain data");
-    say_const(&mut document);
-    document
-}
-
-/// Puts a `const`, which utoipa has no words for, in place of an enum whose only value is no text: Python clients of generators compare
-/// what is answered with the enum's values as texts, and fail.
-fn say_const(schema: &mut Value) {
-    if let Some(object) = schema.as_object_mut() {
-        let only = object.get("enum").and_then(Value::as_array).filter(|values| values.len() == 1);
-        if let Some(only) = only.map(|values| values[0].clone()).filter(|only| !only.is_string()) {
-            object.remove("enum");
-            object.insert("const".to_owned(), only);
-        }
-        object.values_mut().for_each(say_const);
-    } else if let Some(list) = schema.as_array_mut() {
-        list.iter_mut().for_each(say_const);
-    }
+    serde_json::to_value(document.build()).expect("a description is plain data")
 }
 
 /// A route's path as OpenAPI writes it.
