@@ -1,4 +1,4 @@
-//! What a driver's error means to a caller: a store that is away (503, try again) or a bug (500).
+//! What a driver's error means: to a caller, a store that is away (503, try again) or a bug (500); to an operator, what to do.
 
 use sqlx::error::DatabaseError;
 use sqlx::mysql::{MySqlDatabaseError, MySqlQueryResult};
@@ -23,6 +23,9 @@ const SQLITE_PASSING: [i32; 6] = [5, 6, 8, 10, 13, 14];
 const MYSQL_LASTING: [u16; 8] = [1021, 1026, 1030, 1114, 1180, 1290, 1792, 1836];
 /// As [`MYSQL_LASTING`].
 const SQLITE_LASTING: [i32; 4] = [8, 10, 13, 14];
+
+/// What MySQL says to whoever may not do this: with the database, with the table, with the column, or at all.
+const MYSQL_DENIED: [u16; 4] = [1044, 1142, 1143, 1227];
 
 impl From<sqlx::Error> for AppError {
     fn from(error: sqlx::Error) -> Self {
@@ -63,8 +66,22 @@ pub fn is_unique_violation(error: &AppError) -> bool {
 /// Whether the engine rolled the transaction back because it and another waited for each other: to be tried again.
 pub fn is_deadlock(error: &AppError) -> bool {
     let AppError::Busy(Some(source)) = error else { return false };
-    let Some(sqlx::Error::Database(error)) = source.downcast_ref::<sqlx::Error>() else { return false };
-    error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| error.number() == MYSQL_DEADLOCK)
+    source.downcast_ref::<sqlx::Error>().and_then(mysql_number) == Some(MYSQL_DEADLOCK)
+}
+
+/// MySQL's number of the error, if it is one of MySQL's.
+pub(super) fn mysql_number(cause: &sqlx::Error) -> Option<u16> {
+    let sqlx::Error::Database(error) = cause else { return None };
+    error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
+}
+
+/// What an operator can do about a refusal for want of rights; "" for anything else.
+pub(super) fn advice(cause: &sqlx::Error) -> &'static str {
+    if mysql_number(cause).is_some_and(|number| MYSQL_DENIED.contains(&number)) {
+        "; on a database of its own Qingniao needs every right: GRANT ALL ON `database`.* TO 'user'@'host'"
+    } else {
+        ""
+    }
 }
 
 impl From<MySqlQueryResult> for Done {

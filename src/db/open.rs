@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection, Executor, MySqlConnection};
 
 use super::checkpoint::Checkpoints;
+use super::error::advice;
 use super::lease::Lender;
 use super::schema;
 use super::writer::Writer;
@@ -125,7 +126,7 @@ async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<P
 /// A connection beside the pool, or why there is none.
 pub(super) async fn reach(options: &MySqlConnectOptions) -> Result<MySqlConnection> {
     let reached = match tokio::time::timeout(PATIENCE, MySqlConnection::connect_with(options)).await {
-        Ok(reached) => reached.map_err(|cause| format!("{cause}{}", schema::advice(&cause))),
+        Ok(reached) => reached.map_err(|cause| format!("{cause}{}", advice(&cause))),
         Err(_) => Err("no answer".to_owned()),
     };
     reached.map_err(|cause| {

@@ -4,10 +4,11 @@
 //! schema, so that a kill may leave the mark of a migration that has begun; the change itself is done wholly or not at all.
 
 use sqlx::migrate::{Migrate, MigrateError, Migration, Migrator};
-use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
+use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Connection, MySqlConnection, SqliteConnection};
 use tracing::{info, warn};
 
+use super::error::{advice, mysql_number};
 use super::open::reach;
 use crate::error::{AppError, Result};
 
@@ -20,8 +21,6 @@ const TABLE: &str = "_sqlx_migrations";
 const MYSQL_TABLE_EXISTS: u16 = 1050;
 /// What MySQL says if a change of the schema is done already: table, column or index exists; table, column or index is gone.
 const MYSQL_DONE: [u16; 5] = [MYSQL_TABLE_EXISTS, 1060, 1061, 1051, 1091];
-/// What MySQL says to whoever may not do this: with the database, with the table, with the column, or at all.
-const MYSQL_DENIED: [u16; 4] = [1044, 1142, 1143, 1227];
 
 pub(super) async fn migrate_sqlite(conn: &mut SqliteConnection) -> Result<()> {
     announce(&SQLITE, conn).await.map_err(told)?;
@@ -100,21 +99,7 @@ async fn is_ours(conn: &mut MySqlConnection) -> bool {
 }
 
 fn is_done(cause: &sqlx::Error) -> bool {
-    number(cause).is_some_and(|number| MYSQL_DONE.contains(&number))
-}
-
-/// What to do about a refusal for want of rights; "" for anything else.
-pub(super) fn advice(cause: &sqlx::Error) -> &'static str {
-    if number(cause).is_some_and(|number| MYSQL_DENIED.contains(&number)) {
-        "; on a database of its own Qingniao needs every right: GRANT ALL ON `database`.* TO 'user'@'host'"
-    } else {
-        ""
-    }
-}
-
-fn number(cause: &sqlx::Error) -> Option<u16> {
-    let sqlx::Error::Database(error) = cause else { return None };
-    error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
+    mysql_number(cause).is_some_and(|number| MYSQL_DONE.contains(&number))
 }
 
 /// In words that say what to do.
@@ -123,7 +108,7 @@ fn told(error: MigrateError) -> AppError {
         MigrateError::VersionMissing(version) => {
             format!("a newer Qingniao has made this schema (migration {version}): start that one, or restore a backup")
         }
-        MigrateError::ExecuteMigration(cause, version) if number(&cause) == Some(MYSQL_TABLE_EXISTS) => {
+        MigrateError::ExecuteMigration(cause, version) if mysql_number(&cause) == Some(MYSQL_TABLE_EXISTS) => {
             format!("migration {version}: {cause}; the database must be Qingniao's own, and empty at the first start")
         }
         MigrateError::ExecuteMigration(cause, version) => format!("migration {version}: {cause}{}", advice(&cause)),
