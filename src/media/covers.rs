@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use percent_encoding::percent_decode_str;
 use quick_cache::sync::Cache;
 use reqwest::Url;
 use tokio::sync::Semaphore;
@@ -73,7 +74,8 @@ impl Covers {
     /// The same address as it may be asked for, if its host is one that may be.
     pub fn allowed(&self, url: &Url) -> Option<Url> {
         let fits = |known: &&Url| {
-            known.host() == url.host() && known.port() == url.port() && url.path().starts_with(known.path())
+            let below = known.path() == "/" || url.path().starts_with(known.path()) && !climbs(url.path());
+            known.host() == url.host() && known.port() == url.port() && below
         };
         let known = self.origins.iter().find(fits)?;
         let mut url = url.clone();
@@ -156,6 +158,12 @@ impl Covers {
     }
 }
 
+/// Whether a server that decodes a path before it resolves it would find a way up in it. What needs no decoding is resolved by then.
+fn climbs(path: &str) -> bool {
+    let decoded = percent_decode_str(path).collect::<Vec<u8>>();
+    decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(|part| matches!(part, b"." | b".."))
+}
+
 /// Whose videos may be read: the bucket's and those of `covers.hosts`.
 fn origins(config: &Config) -> Result<Vec<Url>> {
     let mut bases = Vec::new();
@@ -192,8 +200,14 @@ mod tests {
         let of = |url: &str| covers.allowed(&Url::parse(url).unwrap()).map(String::from);
         assert_eq!(of("http://videos.example.com/a.mp4?x=1").unwrap(), "https://videos.example.com/a.mp4?x=1");
         assert_eq!(of("http://10.0.0.5:9000/media/a.mp4").unwrap(), "http://10.0.0.5:9000/media/a.mp4");
+        assert!(covers.allowed(&Url::parse("http://10.0.0.5:9000/media/a..b%2fc.mp4").unwrap()).is_some());
         for bad in [
             "https://example.com/a.mp4",
+            "http://10.0.0.5:9000/media/../secret/v.mp4",
+            "http://10.0.0.5:9000/media/%2e%2E/secret/v.mp4",
+            "http://10.0.0.5:9000/media/..%2fsecret/v.mp4",
+            "http://10.0.0.5:9000/media/%2e%2e%2Fsecret/v.mp4",
+            "http://10.0.0.5:9000/media/a%5c..%5c..%5csecret/v.mp4",
             "https://videos.example.com.evil.com/a.mp4",
             "https://videos.example.com:8443/a.mp4",
             "https://videos.example.com@evil.com/a.mp4",
