@@ -138,7 +138,7 @@ impl Slot {
     /// Takes room for a reply until it is written. False if there is none left, or the network has its share: whoever asks for
     /// long lists and takes none of them gets 503 in place of the server's memory.
     pub fn take_reply_room(&self, bytes: usize) -> bool {
-        // The reply of a message is that message. It is stored by now, and not refused: its own room will do.
+        // The reply of a message is that message, as a rule not much longer than it was: its own room will do.
         let own = self.room().take();
         let room = own.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         if bytes <= room + 2 * BODY_BYTES_FREE {
