@@ -11,12 +11,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::outbox::{Ending, Socket, Ticket};
-use super::{Census, Confirmed, Drain, Frame, Receipt, Step, Stream};
+use super::{Census, Confirmed, Drain, Frame, Receipt, Revoked, Step, Stream};
 use crate::ids::MessageId;
 
 /// Bytes of live messages that wait for the end of a drain; past it the drain reads them from the store. Without them a
 /// drain of somebody who is written to all the time would never end.
 const TAIL_BYTES_MAX: usize = if cfg!(test) { 300 } else { 64 * 1024 };
+/// Messages revoked while a drain runs that it is told of: it reads no more bodies than that (`ROWS_MAX`) at a time.
+const REVOKED_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub struct Mailbox {
@@ -30,6 +32,8 @@ pub struct Mailbox {
     in_flight: VecDeque<InFlight>,
     /// What was on its way to the active socket when its drain began, in order: the drain must not push it again.
     carried: Vec<MessageId>,
+    /// What is left of messages that were revoked while a drain ran, the newest: it may have read them before.
+    revoked: VecDeque<Revoked>,
     /// The newest message that a drain or a live push has handled.
     position: MessageId,
     /// See [`Mailbox::after`].
@@ -65,6 +69,14 @@ impl Tail {
             *self = Self { more: true, ..Self::default() };
         } else {
             self.messages.push((frame.clone(), receipt));
+        }
+    }
+
+    fn empty(&mut self, revoked: &Revoked) {
+        let same = self.messages.iter_mut().find(|(_, receipt)| receipt.message == revoked.message);
+        if let Some((frame, _)) = same {
+            let before = std::mem::replace(frame, revoked.emptied.clone()).len();
+            self.bytes = self.bytes - before + revoked.emptied.len();
         }
     }
 }
@@ -140,7 +152,10 @@ impl Mailbox {
     }
 
     /// `about`: an older message, which this one may not overtake.
-    pub fn push(&mut self, frame: &Frame, receipt: Receipt, about: Option<MessageId>, bytes_max: usize) -> Pushed {
+    pub fn push(&mut self, frame: &Frame, receipt: Receipt, about: Option<&Revoked>, bytes_max: usize) -> Pushed {
+        if let Some(revoked) = about {
+            self.empty(revoked);
+        }
         let Some(socket) = self.active.clone() else { return Pushed::Left };
         if receipt.message <= self.begun_after {
             return Pushed::Left;
@@ -149,7 +164,7 @@ impl Mailbox {
         if receipt.message <= self.position {
             return Pushed::Handed;
         }
-        let overtakes = about.is_some_and(|about| !self.carries(about));
+        let overtakes = about.is_some_and(|about| !self.carries(about.message));
         let early = match &mut self.phase {
             Phase::Draining(tail) => {
                 let had_room = !tail.more;
@@ -179,6 +194,22 @@ impl Mailbox {
         }
     }
 
+    /// Puts what is left of a message in its place wherever it waits.
+    fn empty(&mut self, revoked: &Revoked) {
+        for entry in self.in_flight.iter().filter(|entry| entry.receipt.message == revoked.message) {
+            if let Some(socket) = self.sockets.iter().find(|socket| socket.id == entry.socket) {
+                socket.replace_message(entry.number, &revoked.emptied);
+            }
+        }
+        if let Phase::Draining(tail) = &mut self.phase {
+            tail.empty(revoked);
+            if self.revoked.len() == REVOKED_MAX {
+                self.revoked.pop_front();
+            }
+            self.revoked.push_back(revoked.clone());
+        }
+    }
+
     pub fn ask(&mut self) -> Option<Drain> {
         // The call does not say by which socket it was made, and any of them may be the active one later.
         self.sockets.iter().for_each(|socket| socket.mark_asked());
@@ -204,6 +235,8 @@ impl Mailbox {
         if self.carried.binary_search(&receipt.message).is_ok() {
             return Step::Done;
         }
+        let revoked = self.revoked.iter().find(|revoked| revoked.message == receipt.message);
+        let frame = revoked.map_or(frame, |revoked| &revoked.emptied);
         // The largest comes alone.
         let Some(number) = socket.push_message(frame, bytes_max.max(frame.len())) else { return Step::Full };
         self.position = self.position.max(receipt.message);
@@ -254,7 +287,9 @@ impl Mailbox {
 
     pub fn end_pushes(&mut self, code: Option<u16>, keep: &dyn Fn(&Ticket) -> bool) -> Option<Drain> {
         for socket in self.sockets.iter().filter(|socket| !keep(&socket.ticket)) {
-            socket.end_pushes();
+            // What it has not been given is pending again.
+            let left = socket.end_pushes();
+            self.in_flight.retain(|entry| entry.socket != socket.id || entry.number <= left);
             if let (Some(code), true) = (code, socket.ticket.registered) {
                 socket.end(Ending::Close(code));
             }
@@ -281,6 +316,7 @@ impl Mailbox {
         self.epoch += 1;
         self.phase = if asked { Phase::Draining(Tail::default()) } else { Phase::Fresh };
         self.missed = false;
+        self.revoked.clear();
         let on_it = self.in_flight.iter().filter(|entry| entry.socket == socket.id);
         self.carried = on_it.map(|entry| entry.receipt.message).collect();
         self.carried.sort_unstable();
@@ -290,6 +326,7 @@ impl Mailbox {
     fn go_live(&mut self, position: MessageId) {
         self.phase = Phase::Live;
         self.carried = Vec::new();
+        self.revoked = VecDeque::new();
         self.position = self.position.max(position);
         // Older messages that the drain pushed after an early one may still be lost while the early one arrives.
         let mut oldest_behind = MessageId(i64::MAX);
@@ -401,8 +438,9 @@ mod tests {
     fn what_speaks_of_an_older_message_waits_for_it_until_the_client_asks() {
         let mut mailbox = mailbox(&[(1, true)]);
         mailbox.push(&frame(1), direct(5), None, ROOM);
-        assert!(matches!(mailbox.push(&frame(1), direct(6), Some(MessageId(4)), ROOM), Pushed::Left));
-        assert!(matches!(mailbox.push(&frame(1), direct(7), Some(MessageId(5)), ROOM), Pushed::Handed));
+        let revoked = |id| Revoked { message: MessageId(id), emptied: frame(1) };
+        assert!(matches!(mailbox.push(&frame(1), direct(6), Some(&revoked(4)), ROOM), Pushed::Left));
+        assert!(matches!(mailbox.push(&frame(1), direct(7), Some(&revoked(5)), ROOM), Pushed::Handed));
         mailbox.probe_end(&ids(&[5]));
         let confirmed = mailbox.confirm(1, 2);
         assert_eq!((confirmed.direct, confirmed.early), (None, ids(&[5, 7])), "message 6 is still pending");

@@ -60,6 +60,15 @@ pub struct Receipt {
     pub stream: Stream,
 }
 
+/// A message that was taken back, and what is delivered in its place.
+#[derive(Clone, Debug)]
+pub struct Revoked {
+    /// The message.
+    pub message: MessageId,
+    /// What is left of it.
+    pub emptied: Frame,
+}
+
 /// One of the streams that make up what a person receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -185,8 +194,9 @@ impl Hub {
     }
 
     /// Pushes a stored message to `user`, if one of its sockets may have it now. Returns whether it is on its way; if not, it
-    /// is pending. `about` is an older message that it speaks of, and overtakes on no socket.
-    pub fn push(&self, user: UserId, frame: &Frame, receipt: Receipt, about: Option<MessageId>) -> bool {
+    /// is pending. `about` is an older message that it speaks of, and overtakes on no socket; whoever has not been given that one yet
+    /// gets what is left of it.
+    pub fn push(&self, user: UserId, frame: &Frame, receipt: Receipt, about: Option<&Revoked>) -> bool {
         if !self.online.get(user) {
             return false;
         }

@@ -82,6 +82,13 @@ struct Queue {
     beat: bool,
 }
 
+impl Queue {
+    /// How many messages.
+    fn waiting(&self) -> u64 {
+        self.frames.iter().filter(|(_, message)| *message).count() as u64
+    }
+}
+
 /// What a connection task takes out of the queue to write in one go.
 #[derive(Debug, Default)]
 pub struct Burst {
@@ -146,6 +153,19 @@ impl Socket {
         drop(queue);
         self.wake.notify_one();
         Some(number)
+    }
+
+    /// Puts `frame` in the place of a message that still waits in the queue; one that has left it has left it.
+    pub(super) fn replace_message(&self, number: u64, frame: &Frame) {
+        let mut queue = self.lock();
+        let waiting = queue.waiting();
+        let Some(place) = (queue.pushed - number < waiting).then(|| waiting - 1 - (queue.pushed - number)) else {
+            return;
+        };
+        let place = usize::try_from(place).unwrap_or(usize::MAX);
+        let Some((queued, _)) = queue.frames.iter_mut().filter(|(_, message)| *message).nth(place) else { return };
+        let before = std::mem::replace(queued, frame.clone()).len();
+        queue.message_bytes = queue.message_bytes - before + frame.len();
     }
 
     /// Whether a message that is queued now would be written at once.
@@ -263,8 +283,16 @@ impl Socket {
         !self.pushes_ended.load(Ordering::Relaxed)
     }
 
-    pub(super) fn end_pushes(&self) {
+    /// Nothing more is pushed here, and what waits is taken back. Returns the number of the last message that has left the queue.
+    pub(super) fn end_pushes(&self) -> u64 {
         self.pushes_ended.store(true, Ordering::Relaxed);
+        let mut queue = self.lock();
+        let left = queue.pushed - queue.waiting();
+        queue.frames.retain(|(_, message)| !message);
+        queue.message_bytes = 0;
+        drop(queue);
+        self.room.notify_one();
+        left
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -329,6 +357,38 @@ mod tests {
         assert_eq!(queued, 63, "together with the greeting that is what the bound allows");
         assert!(socket.take(usize::MAX).bytes <= TRANSIENT_BYTES_MAX);
         assert!(!socket.take(usize::MAX).beat, "one burst is enough to see to it");
+    }
+
+    #[test]
+    fn what_waits_is_taken_back_when_pushes_end() {
+        let socket = socket();
+        for length in [1, 2, 3] {
+            socket.push_message(&frame(length), 100);
+        }
+        assert_eq!(socket.take(12).messages, 1);
+        socket.push_transient(frame(4));
+        assert_eq!((socket.end_pushes(), socket.end_pushes()), (1, 3), "nothing is left the second time");
+        let burst = socket.take(100);
+        assert_eq!((burst.messages, burst.bytes), (0, 6), "the card goes out");
+        assert!(socket.lock().message_bytes == 0);
+    }
+
+    #[test]
+    fn only_what_waits_is_replaced() {
+        let socket = socket();
+        for length in [1, 2, 3] {
+            socket.push_message(&frame(length), 100);
+        }
+        assert_eq!(socket.take(12).messages, 1);
+        socket.push_transient(frame(4));
+        for number in [1, 3] {
+            socket.replace_message(number, &frame(30));
+        }
+        assert_eq!(socket.lock().message_bytes, 4 + 32);
+        let lengths: Vec<_> = socket.take(100).frames.iter().map(Frame::len).collect();
+        assert_eq!(lengths, [4, 32, 6]);
+        socket.replace_message(2, &frame(30));
+        assert!(socket.take(100).frames.is_empty());
     }
 
     #[test]

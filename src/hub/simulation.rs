@@ -8,7 +8,7 @@ use std::sync::Arc;
 use prometheus::Registry;
 use proptest::prelude::*;
 
-use super::{Confirmed, Drain, Frame, Hub, Receipt, Socket, Step, Stream, Ticket};
+use super::{Confirmed, Drain, Frame, Hub, Receipt, Revoked, Socket, Step, Stream, Ticket};
 use crate::ids::{MessageId, SubscriptionId, UserId};
 use crate::metrics::Overflows;
 
@@ -29,8 +29,8 @@ enum Op {
         direct: bool,
         size: usize,
     },
-    /// A message about one of the latest.
-    Remark {
+    /// One of the latest is taken back.
+    Revoke {
         back: usize,
     },
     Push,
@@ -76,7 +76,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         3 => any::<bool>().prop_map(|registered| Op::Open { registered }),
         3 => Just(Op::Ask),
         12 => (any::<bool>(), 4_usize..120).prop_map(|(direct, size)| Op::Commit { direct, size }),
-        3 => (0_usize..6).prop_map(|back| Op::Remark { back }),
+        3 => (0_usize..6).prop_map(|back| Op::Revoke { back }),
         12 => Just(Op::Push),
         4 => (2_usize..6, 60_usize..120).prop_map(|(count, size)| Op::Say { count, size }),
         8 => (0..SOCKETS_MAX, 1_usize..300).prop_map(|(socket, bytes)| Op::Take { socket, bytes }),
@@ -99,9 +99,13 @@ struct Stored {
     id: MessageId,
     stream: Stream,
     size: usize,
-    /// The older message of which it speaks.
+    /// The older message that it takes back.
     about: Option<MessageId>,
+    revoked: bool,
 }
+
+/// What follows the number of a message that was taken back.
+const EMPTIED: char = '-';
 
 impl Stored {
     fn receipt(self) -> Receipt {
@@ -109,8 +113,15 @@ impl Stored {
     }
 
     fn frame(self) -> Frame {
+        if self.revoked {
+            return emptied(self.id);
+        }
         Frame::text(&[format!("{:<width$}", self.id, width = self.size).as_bytes()])
     }
+}
+
+fn emptied(id: MessageId) -> Frame {
+    Frame::text(&[format!("{id}{EMPTIED}").as_bytes()])
 }
 
 /// What `messages::store` keeps: cursors, and what was received early.
@@ -146,6 +157,7 @@ struct Client {
     socket: Arc<Socket>,
     alive: bool,
     asked: bool,
+    muted: bool,
     /// Written to the network, not yet read by the peer.
     pipe: VecDeque<MessageId>,
     /// All that was written, in order.
@@ -186,6 +198,8 @@ struct World {
     received: BTreeSet<MessageId>,
     confirmed: BTreeSet<MessageId>,
     carriers: BTreeMap<MessageId, Vec<usize>>,
+    /// Those whose revocation was pushed: from then on nobody is given what they were.
+    emptied: BTreeSet<MessageId>,
     group_seq: i64,
 }
 
@@ -212,10 +226,7 @@ impl World {
             }
             Op::Ask => self.ask(),
             Op::Commit { direct, size } => self.commit(direct, size, None),
-            Op::Remark { back } => {
-                let about = self.store.messages.iter().rev().nth(back).map(|message| message.id);
-                self.commit(true, 10, about);
-            }
+            Op::Revoke { back } => self.revoke(back),
             Op::Push => self.push(),
             Op::Say { count, size } => {
                 (0..count).for_each(|i| self.commit(i % 2 == 0, size, None));
@@ -247,6 +258,7 @@ impl World {
                 if let Some(socket) = self.alive(socket) {
                     let mark = socket.to_string();
                     self.hub().end_pushes(ME, None, &|ticket| *ticket.token_id != *mark);
+                    self.clients[socket].muted = true;
                 }
             }
             Op::Drain { index, steps } => {
@@ -274,7 +286,15 @@ impl World {
         let ticket = Ticket::of(registered, &self.clients.len().to_string());
         let socket = self.hub().register(ME, ticket, vec![Frame::text(&[b"welcome"])]);
         let asked = socket.has_asked();
-        self.clients.push(Client { socket, alive: true, asked, pipe: VecDeque::new(), written: Vec::new(), read: 0 });
+        self.clients.push(Client {
+            socket,
+            alive: true,
+            asked,
+            muted: false,
+            pipe: VecDeque::new(),
+            written: Vec::new(),
+            read: 0,
+        });
     }
 
     fn ask(&mut self) {
@@ -296,14 +316,26 @@ impl World {
             self.group_seq += 1;
             Stream::Group(GROUP, self.group_seq)
         };
-        let message = Stored { id, stream, size, about };
+        let message = Stored { id, stream, size, about, revoked: false };
         self.store.messages.push(message);
         self.unpushed.push_back(message);
     }
 
+    /// Empties a message in the store, in the same transaction as its notice.
+    fn revoke(&mut self, back: usize) {
+        let revoked = self.store.messages.iter_mut().rev().nth(back);
+        let revoked = revoked.map(|message| {
+            message.revoked = true;
+            message.id
+        });
+        self.commit(true, 10, revoked);
+    }
+
     fn push(&mut self) {
         if let Some(message) = self.unpushed.pop_front() {
-            self.hub().push(ME, &message.frame(), message.receipt(), message.about);
+            let revoked = message.about.map(|id| Revoked { message: id, emptied: emptied(id) });
+            self.hub().push(ME, &message.frame(), message.receipt(), revoked.as_ref());
+            self.emptied.extend(message.about);
         }
     }
 
@@ -313,8 +345,10 @@ impl World {
         for frame in burst.frames {
             // Short frames have a header of two bytes.
             let text = std::str::from_utf8(&frame.bytes()[2..]).unwrap();
-            let Ok(id) = text.trim().parse().map(MessageId) else { continue };
+            let Ok(id) = text.trim_end_matches(EMPTIED).trim().parse().map(MessageId) else { continue };
             messages += 1;
+            assert!(!self.clients[index].muted, "{id} goes to socket {index}, whose pushes have ended");
+            assert!(!self.emptied.contains(&id) || text.ends_with(EMPTIED), "{id} was taken back before");
             self.check_carried(index, id);
             self.carriers.entry(id).or_default().push(index);
             self.clients[index].pipe.push_back(id);

@@ -20,7 +20,7 @@ use crate::db::{in_time, needs_operator};
 use crate::error::{AppError, Result};
 use crate::groups::model::{Member, Room};
 use crate::ids::{GroupId, UserId};
-use crate::limits::Seldom;
+use crate::limits::{Budget, Portion, Seldom};
 use crate::metrics::Commits;
 
 /// Messages waiting to be committed; past it senders wait, then are refused.
@@ -29,6 +29,12 @@ const QUEUE_MAX: usize = 4096;
 const BATCH_MAX: usize = 512;
 /// Bytes of bodies in one transaction (one body at least).
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of long bodies in the queue: a connection that has gone has given back the room that its request had.
+const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Of these, one sender's.
+const QUEUE_BY_SENDER_MAX: usize = 16 * 1024 * 1024;
+/// Shorter ones have room enough in [`QUEUE_MAX`] places.
+const LONG_BYTES: usize = 16 * 1024;
 /// A body that is longer is committed alone: a database may refuse it for its length (`max_allowed_packet`), and with it all others.
 const ALONE_BYTES: usize = 512 * 1024;
 /// How long a sender waits for a place in the queue.
@@ -45,13 +51,21 @@ pub struct Job {
     pub message: NewMessage,
     /// Refuse it if its sender has ever written to its recipient (the stranger limit, decision 20).
     pub first_only: bool,
-    reply: oneshot::Sender<Result<()>>,
+    reply: Reply,
+}
+
+/// Who waits for a message to be stored, and the room that it takes meanwhile.
+#[derive(Debug)]
+struct Reply {
+    outcome: oneshot::Sender<Result<()>>,
+    _room: Option<Portion<UserId>>,
 }
 
 /// Where requests leave their messages.
 #[derive(Clone, Debug)]
 pub struct Committer {
     queue: mpsc::Sender<Job>,
+    long: Budget<UserId>,
     refused: IntCounter,
     /// When a batch could last not be stored, if none was since.
     failed_at: Arc<Mutex<Option<Instant>>>,
@@ -62,7 +76,14 @@ impl Committer {
     /// The two ends of the queue.
     pub fn new(counts: &Commits) -> (Self, mpsc::Receiver<Job>) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
-        (Self { queue, refused: counts.refused.clone(), failed_at: Arc::default(), told: Arc::default() }, receiver)
+        let committer = Self {
+            queue,
+            long: Budget::new(QUEUE_BYTES_MAX, QUEUE_BY_SENDER_MAX),
+            refused: counts.refused.clone(),
+            failed_at: Arc::default(),
+            told: Arc::default(),
+        };
+        (committer, receiver)
     }
 
     /// How long ago the last messages could not be stored, if that is how it stands.
@@ -92,12 +113,16 @@ impl Committer {
         QUEUE_MAX - self.queue.capacity()
     }
 
-    /// Stores a message; when this returns, it is durable and on its way.
+    /// Stores a message; when this returns, it is durable and on its way. Dropped before its turn has come, it stores nothing.
     pub async fn store(&self, message: NewMessage, first_only: bool) -> Result<()> {
-        let (reply, stored) = oneshot::channel();
-        let job = Job { message, first_only, reply };
-        let queued = tokio::time::timeout(QUEUE_WAIT, self.queue.send(job)).await;
-        if !matches!(queued, Ok(Ok(()))) {
+        let (outcome, stored) = oneshot::channel();
+        let queued = tokio::time::timeout(QUEUE_WAIT, async {
+            let length = message.body.len();
+            let room =
+                if length > LONG_BYTES { Some(self.long.turn(Some(message.sender), length).await) } else { None };
+            self.queue.send(Job { message, first_only, reply: Reply { outcome, _room: room } }).await
+        });
+        if !matches!(queued.await, Ok(Ok(()))) {
             self.refused.inc();
             return Err(AppError::busy());
         }
@@ -120,14 +145,23 @@ pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Job>) {
         if taken == 0 {
             return;
         }
-        while !jobs.is_empty() {
+        loop {
+            // Nobody was told that they are stored, and whoever hears that they are not sends them again.
+            jobs.retain(|job| !job.reply.outcome.is_closed());
+            if jobs.is_empty() {
+                break;
+            }
             let fit = together(jobs.iter().map(|job| &job.message));
+            // Then what is wrong may be its length, which says nothing of the store.
+            let alone = jobs[0].message.body.len() > ALONE_BYTES;
             let (replies, batch) = split(jobs.drain(..fit));
             let began = Instant::now();
             let outcome = guarded(Box::pin(commit(&app, batch))).await;
             app.metrics.commits.seconds.observe(began.elapsed().as_secs_f64());
             app.metrics.commits.messages.observe(f64::from(u32::try_from(fit).unwrap_or(u32::MAX)));
-            app.messages.committer.ended(outcome.is_err());
+            app.messages
+                .committer
+                .ended(outcome.as_ref().is_err_and(|cause| !alone || matches!(cause, AppError::Busy(_))));
             if let Err(cause) = &outcome {
                 app.metrics.commits.failed.inc();
                 app.messages.committer.tell(cause, replies.len());
@@ -149,7 +183,6 @@ async fn guarded<T>(commit: impl Future<Output = Result<T>>) -> Result<T> {
     outcome.unwrap_or_else(|_| Err(AppError::internal("a commit panicked")))
 }
 
-type Reply = oneshot::Sender<Result<()>>;
 type Batch = Vec<(NewMessage, bool)>;
 
 fn split(jobs: impl Iterator<Item = Job>) -> (Vec<Reply>, Batch) {
@@ -160,7 +193,7 @@ fn split(jobs: impl Iterator<Item = Job>) -> (Vec<Reply>, Batch) {
 fn answer(replies: Vec<Reply>, outcome: Result<Vec<Option<AppError>>>) {
     let tell = |reply: Reply, outcome| {
         // A sender that has gone is not missed.
-        let _ = reply.send(outcome);
+        let _ = reply.outcome.send(outcome);
     };
     match outcome {
         Ok(refusals) => {
@@ -299,6 +332,28 @@ mod tests {
             rest = later;
         }
         batches
+    }
+
+    fn message(sender: i64, length: usize) -> NewMessage {
+        let (sender, address) = (UserId(sender), Address::User(UserId(2)));
+        NewMessage { uuid: None, sender, address, created_at: 0, body: vec![b'x'; length].into() }
+    }
+
+    #[tokio::test]
+    async fn long_messages_share_the_room_of_the_queue_until_they_are_stored() {
+        let (committer, mut queue) = Committer::new(&crate::metrics::Metrics::default().commits);
+        let store = |sender, length| Box::pin(committer.store(message(sender, length), false));
+        let third = QUEUE_BY_SENDER_MAX / 3;
+        let mut calls: Vec<_> = [(1, third), (1, third), (1, third + 9), (1, LONG_BYTES), (2, 4 * third)]
+            .map(|(sender, length)| store(sender, length))
+            .into();
+        for call in &mut calls {
+            assert!(call.now_or_never().is_none());
+        }
+        assert_eq!(queue.len(), 4, "the third long one of the same sender waits");
+        drop(queue.recv().await);
+        assert!((&mut calls[2]).now_or_never().is_none());
+        assert_eq!(queue.len(), 4, "there is room for it now");
     }
 
     /// The database may refuse it, and with it whatever is in the same transaction.

@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::friends::service as friends;
 use crate::groups::model::Room;
 use crate::groups::service::{self as groups, Reserved};
-use crate::hub::{Receipt, Stream};
+use crate::hub::{Receipt, Revoked, Stream};
 use crate::ids::{GroupId, MessageId, UserId};
 
 /// Bytes of bodies in one insert (one body at least): MySQL bounds its packets.
@@ -31,7 +31,7 @@ pub struct Post<'a> {
     tx: Tx,
     stored: Vec<Stored>,
     /// See [`Post::speaks_of`].
-    about: Option<MessageId>,
+    about: Option<Revoked>,
     reserved: Vec<Reserved>,
     changes: Changes<'a>,
     // Last, so that the lock outlives the transaction.
@@ -74,7 +74,7 @@ pub(super) struct Stored {
     /// For group messages.
     pub room: Option<Place>,
     /// An older message that may not arrive after this one.
-    pub about: Option<MessageId>,
+    pub about: Option<Revoked>,
 }
 
 /// Where a group message stands: the group's members, and the message's number in the group.
@@ -94,9 +94,9 @@ impl<'a> Post<'a> {
         self.tx.conn()
     }
 
-    /// What is posted from here on is about the message `id`: it may not arrive before it.
-    pub const fn speaks_of(&mut self, id: MessageId) {
-        self.about = Some(id);
+    /// What is posted from here on is about a message: it may not arrive before what is left of that.
+    pub fn speaks_of(&mut self, revoked: Revoked) {
+        self.about = Some(revoked);
     }
 
     /// The group was changed, last of all to `room`: from the commit on, that is what is kept of it in memory, or nothing.
@@ -183,7 +183,7 @@ impl<'a> Post<'a> {
     async fn store(&mut self, message: NewMessage, room: Option<Place>) -> Result<()> {
         let seq = room.as_ref().map(|(_, seq)| *seq);
         let id = store::insert(&mut self.tx.conn(), &[(&message, seq)]).await?;
-        self.stored.push(Stored { id, message, room, about: self.about });
+        self.stored.push(Stored { id, message, room, about: self.about.clone() });
         Ok(())
     }
 
@@ -201,8 +201,9 @@ impl<'a> Post<'a> {
             let first = store::insert(conn, &rows).await?;
             ids.extend((first.0..).take(chunk.len()).map(MessageId));
         }
-        let about = self.about;
-        let stored = messages.into_iter().zip(ids).map(|((message, room), id)| Stored { id, message, room, about });
+        let about = || self.about.clone();
+        let stored =
+            messages.into_iter().zip(ids).map(|((message, room), id)| Stored { id, message, room, about: about() });
         self.stored.extend(stored);
         Ok(())
     }
@@ -265,13 +266,13 @@ fn push(app: &App, Stored { id, message, room, about }: &Stored, now_ms: i64) {
     let left = match (message.address, room) {
         (Address::User(user), _) => {
             let receipt = Receipt { message: *id, stream: Stream::Direct };
-            usize::from(!app.hub.push(user, &frame, receipt, *about))
+            usize::from(!app.hub.push(user, &frame, receipt, about.as_ref()))
         }
         (Address::Group(_, audience), Some((room, seq))) => {
             let mut left = audience.count(room, message.sender);
             for ear in room.connected(&app.hub).filter(|ear| audience.includes(ear, message.sender)) {
                 let stream = Stream::Group(ear.subscription, *seq);
-                left -= usize::from(app.hub.push(ear.user, &frame, Receipt { message: *id, stream }, *about));
+                left -= usize::from(app.hub.push(ear.user, &frame, Receipt { message: *id, stream }, about.as_ref()));
             }
             left
         }

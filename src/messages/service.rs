@@ -14,7 +14,7 @@ use super::answering::{self, Answering, Question};
 use super::backlog::Backlog;
 use super::committer::Committer;
 use super::model::{
-    Address, Audience, Chat, ChatType, NewMessage, Notice, Party, Sent, avatar_in_group, name_in_group,
+    Address, Audience, Chat, ChatType, NewMessage, Notice, Party, Sent, avatar_in_group, frame, name_in_group,
 };
 use super::policy::{self, Permit};
 use super::post::Post;
@@ -28,6 +28,7 @@ use crate::error::{AppError, Result};
 use crate::friends::service as friends;
 use crate::groups::model::Room;
 use crate::groups::service as groups;
+use crate::hub::Revoked;
 use crate::ids::{self, GroupId, UserId};
 use crate::limits::Budget;
 use crate::metrics::Fill;
@@ -264,7 +265,7 @@ pub async fn revoke(app: &App, me: &User, revocation: &Revocation) -> Result<Not
         // Everybody knows: repeated, it would be a way to write to whom one may not.
         return Ok(notice);
     };
-    post.speaks_of(sent.id);
+    post.speaks_of(Revoked { message: sent.id, emptied: frame(emptied.as_bytes(), now_ms) });
     store::update_body(&mut post.conn(), sent.id, &emptied).await?;
     match &room {
         None => post.notify(me.id, UserId(revocation.to), &notice).await?,

@@ -43,6 +43,7 @@ mod posters;
 mod profile;
 mod public_files;
 mod qrcode;
+mod queued;
 mod requests_friends;
 mod retention;
 mod revoke;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::service::settle;
+use super::service::{settle, untied};
 use crate::accounts::User;
 use crate::accounts::service as accounts;
 use crate::app::App;
@@ -45,6 +45,10 @@ pub enum Outcome {
 
 /// Lets somebody into a group, or asks its owner, by the group's rule.
 pub async fn invite(app: &App, me: &User, asked: &Invitation) -> Result<Outcome> {
+    untied(|| try_invite(app, me, asked)).await
+}
+
+async fn try_invite(app: &App, me: &User, asked: &Invitation) -> Result<Outcome> {
     let joiner = accounts::user(app, asked.user).await?.filter(|user| user.is_enabled());
     // Read before the post, which must not wait for a second connection; nothing changes who owns a group.
     let owner = match groups::room(app, asked.group).await? {
@@ -97,6 +101,10 @@ async fn inviter(post: &mut Post<'_>, edit: &Edit, me: &User, asked: &Invitation
 
 /// The owner lets somebody in who waits, or does not.
 pub async fn decide(app: &App, me: &User, group: GroupId, user: UserId, agreed: bool) -> Result<()> {
+    untied(|| try_decide(app, me, group, user, agreed)).await
+}
+
+async fn try_decide(app: &App, me: &User, group: GroupId, user: UserId, agreed: bool) -> Result<()> {
     let applicant = accounts::user(app, user).await?.filter(|user| user.is_enabled());
     let now_ms = app.clock.now_ms();
     let mut post = Post::begin(app).await?;

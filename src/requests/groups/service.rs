@@ -18,9 +18,20 @@ use crate::ids::{FriendshipId, GroupId, UserId};
 use crate::messages::model::{Audience, Notice, Party, avatar_in_group, name_in_group};
 use crate::messages::post::Post;
 
-/// How often leaving is tried: the end of a large group touches the cursors of all its members, which confirmations move at
-/// the same time, so that MySQL may have to break a tie.
+/// How often what touches cursors is tried.
 const ATTEMPTS_MAX: u32 = 4;
+
+/// Does what touches cursors of members, which confirmations move at the same time (the end of a large group, all of them), so that
+/// MySQL may have to break a tie: then once more.
+pub(super) async fn untied<T, F: Future<Output = Result<T>>>(attempt: impl Fn() -> F) -> Result<T> {
+    for _ in 1..ATTEMPTS_MAX {
+        match attempt().await {
+            Err(cause) if is_deadlock(&cause) => {}
+            outcome => return outcome,
+        }
+    }
+    attempt().await
+}
 
 /// Makes a group of the bearer and those friends that `chosen` rows of the own list name.
 pub async fn create(app: &App, me: &User, chosen: &BTreeSet<FriendshipId>) -> Result<()> {
@@ -98,13 +109,7 @@ pub async fn set_nickname(app: &App, me: &User, id: GroupId, nickname: String) -
 
 /// Ends the bearer's own group, or takes the bearer out of another's.
 pub async fn leave(app: &App, me: &User, id: GroupId) -> Result<()> {
-    for _ in 1..ATTEMPTS_MAX {
-        match try_leave(app, me, id).await {
-            Err(cause) if is_deadlock(&cause) => {}
-            outcome => return outcome,
-        }
-    }
-    try_leave(app, me, id).await
+    untied(|| try_leave(app, me, id)).await
 }
 
 async fn try_leave(app: &App, me: &User, id: GroupId) -> Result<()> {
