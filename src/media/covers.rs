@@ -161,7 +161,11 @@ impl Covers {
 /// Whether a server that decodes a path before it resolves it would find a way up in it. What needs no decoding is resolved by then.
 fn climbs(path: &str) -> bool {
     let decoded = percent_decode_str(path).collect::<Vec<u8>>();
-    decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(|part| matches!(part, b"." | b".."))
+    decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(|part| {
+        // What is behind a semicolon is a parameter to some.
+        let name = part.split(|byte| *byte == b';').next();
+        matches!(name, Some(b"." | b".."))
+    })
 }
 
 /// Whose videos may be read: the bucket's and those of `covers.hosts`.
@@ -207,6 +211,7 @@ mod tests {
             "http://10.0.0.5:9000/media/%2e%2E/secret/v.mp4",
             "http://10.0.0.5:9000/media/..%2fsecret/v.mp4",
             "http://10.0.0.5:9000/media/%2e%2e%2Fsecret/v.mp4",
+            "http://10.0.0.5:9000/media/..;/secret/v.mp4",
             "http://10.0.0.5:9000/media/a%5c..%5c..%5csecret/v.mp4",
             "https://videos.example.com.evil.com/a.mp4",
             "https://videos.example.com:8443/a.mp4",

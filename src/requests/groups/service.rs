@@ -22,7 +22,7 @@ use crate::messages::post::Post;
 const ATTEMPTS_MAX: u32 = 4;
 
 /// Does what touches cursors of members, which confirmations move at the same time (the end of a large group, all of them), so that
-/// MySQL may have to break a tie: then once more.
+/// MySQL may have to break a tie: then it is tried again.
 pub(super) async fn untied<T, F: Future<Output = Result<T>>>(attempt: impl Fn() -> F) -> Result<T> {
     for _ in 1..ATTEMPTS_MAX {
         match attempt().await {
@@ -148,6 +148,10 @@ async fn quit(mut post: Post<'_>, mut edit: Edit, me: &User, member: &Member, no
 
 /// Takes somebody out of the owner's group. Nobody is told, as before; somebody who is not in it is out already.
 pub async fn remove_member(app: &App, me: &User, id: GroupId, user: UserId) -> Result<()> {
+    untied(|| try_remove_member(app, me, id, user)).await
+}
+
+async fn try_remove_member(app: &App, me: &User, id: GroupId, user: UserId) -> Result<()> {
     let mut post = Post::begin(app).await?;
     let edit = groups::lock(app, &mut post.conn(), id).await?.filter(|edit| edit.group.owner_id == me.id);
     let mut edit = edit.ok_or_else(|| AppError::refused("只有群主才能操作"))?;
