@@ -17,7 +17,8 @@ use crate::ids::MessageId;
 /// Bytes of live messages that wait for the end of a drain; past it the drain reads them from the store. Without them a
 /// drain of somebody who is written to all the time would never end.
 const TAIL_BYTES_MAX: usize = if cfg!(test) { 300 } else { 64 * 1024 };
-/// Messages revoked while a drain runs that it is told of: it reads no more bodies than that (`ROWS_MAX`) at a time.
+/// Messages revoked while a drain runs that it is told of, the newest. It has one page of bodies at most in its hands; where more are
+/// revoked while it waits for its socket, one may come whole, and its notice behind it.
 const REVOKED_MAX: usize = 64;
 
 #[derive(Debug, Default)]
@@ -72,12 +73,13 @@ impl Tail {
         }
     }
 
-    fn empty(&mut self, revoked: &Revoked) {
+    /// Returns whether the message is in it.
+    fn empty(&mut self, revoked: &Revoked) -> bool {
         let same = self.messages.iter_mut().find(|(_, receipt)| receipt.message == revoked.message);
-        if let Some((frame, _)) = same {
-            let before = std::mem::replace(frame, revoked.emptied.clone()).len();
-            self.bytes = self.bytes - before + revoked.emptied.len();
-        }
+        let Some((frame, _)) = same else { return false };
+        let before = std::mem::replace(frame, revoked.emptied.clone()).len();
+        self.bytes = self.bytes - before + revoked.emptied.len();
+        true
     }
 }
 
@@ -151,7 +153,7 @@ impl Mailbox {
         self.choose()
     }
 
-    /// `about`: an older message, which this one may not overtake.
+    /// `about`: an older message that was taken back. This one may not overtake it, and empties it wherever it still waits.
     pub fn push(&mut self, frame: &Frame, receipt: Receipt, about: Option<&Revoked>, bytes_max: usize) -> Pushed {
         if let Some(revoked) = about {
             self.empty(revoked);
@@ -196,13 +198,18 @@ impl Mailbox {
 
     /// Puts what is left of a message in its place wherever it waits.
     fn empty(&mut self, revoked: &Revoked) {
+        let mut found = false;
         for entry in self.in_flight.iter().filter(|entry| entry.receipt.message == revoked.message) {
             if let Some(socket) = self.sockets.iter().find(|socket| socket.id == entry.socket) {
                 socket.replace_message(entry.number, &revoked.emptied);
+                found = true;
             }
         }
-        if let Phase::Draining(tail) = &mut self.phase {
-            tail.empty(revoked);
+        if let Phase::Draining(tail) = &mut self.phase
+            && !tail.empty(revoked)
+            && !found
+        {
+            // The drain may have it in its hands.
             if self.revoked.len() == REVOKED_MAX {
                 self.revoked.pop_front();
             }

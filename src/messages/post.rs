@@ -94,7 +94,7 @@ impl<'a> Post<'a> {
         self.tx.conn()
     }
 
-    /// What is posted from here on is about a message: it may not arrive before what is left of that.
+    /// What is posted from here on speaks of a message that was taken back, and may not arrive before what is left of it.
     pub fn speaks_of(&mut self, revoked: Revoked) {
         self.about = Some(revoked);
     }
