@@ -1,6 +1,7 @@
 //! What a route is, told by the code that serves it: its handler's arguments say who may call and what is read, its reply
 //! type what comes back. A feature lists its routes in `describe.rs`; OpenAPI and Postman are made from these lists.
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use serde_json::json;
@@ -124,6 +125,10 @@ signature!(A B C D);
 signature!(A B C D E);
 
 impl<S> Argument for State<S> {
+    fn tell(_: &mut Route) {}
+}
+
+impl<T> Argument for Option<Extension<T>> {
     fn tell(_: &mut Route) {}
 }
 

@@ -26,10 +26,6 @@ use crate::error::{AppError, BoxError, Result};
 #[derive(Clone, Debug)]
 pub struct Cause(pub Arc<BoxError>);
 
-/// Carried by a reply that may not become 503 for want of room: whoever hears that would ask for what is done again.
-#[derive(Clone, Copy, Debug)]
-pub struct Irrevocable;
-
 /// Bounds that hold for every request.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -78,10 +74,9 @@ where
     // Files have no exact size: they are read as they are taken.
     let bytes = answered.as_ref().and_then(|response| response.body().size_hint().exact()).unwrap_or(0);
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-    let irrevocable = answered.as_ref().is_some_and(|response| response.extensions().get::<Irrevocable>().is_some());
     let mut has_room = true;
     if let Some(slot) = &slot {
-        has_room = bytes <= BODY_BYTES_FREE || slot.take_reply_room(bytes) || irrevocable;
+        has_room = bytes <= BODY_BYTES_FREE || slot.take_reply_room(bytes);
         slot.give_room_back();
     }
     let mut response = match answered {

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
-use super::edge::{Cause, Irrevocable};
+use super::edge::Cause;
 use crate::error::AppError;
 
 /// HTTP 200 with `data` in the envelope.
@@ -22,14 +22,12 @@ pub fn bare<T: Serialize>(body: &T) -> Response {
     }
 }
 
-/// HTTP 200 with a message that is stored, as JSON that is serialised already: it is shared with the pushed frame.
+/// HTTP 200 with JSON that is serialised already: it is shared with the pushed frame.
 pub struct Raw<'a>(pub &'a [u8]);
 
 impl IntoResponse for Raw<'_> {
     fn into_response(self) -> Response {
-        let mut reply = json_reply(StatusCode::OK, [b"{\"msg\":\"ok\",\"data\":", self.0, b"}"].concat().into());
-        reply.extensions_mut().insert(Irrevocable);
-        reply
+        json_reply(StatusCode::OK, [b"{\"msg\":\"ok\",\"data\":", self.0, b"}"].concat().into())
     }
 }
 

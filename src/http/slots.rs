@@ -130,6 +130,15 @@ impl Slot {
         true
     }
 
+    /// Takes, before anything is done that cannot be undone, what a reply of so many bytes will need beside the room of the request's
+    /// body. False if there is not so much left.
+    pub fn take_room_for_reply(&self, bytes: usize) -> bool {
+        let held = self.room().as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        // The envelope has a place in what is free.
+        let lacking = bytes.saturating_sub(held + BODY_BYTES_FREE);
+        lacking == 0 || self.take_room(lacking)
+    }
+
     /// The request is answered, and what was made of its body is gone.
     pub fn give_room_back(&self) {
         *self.room() = None;
@@ -138,7 +147,7 @@ impl Slot {
     /// Takes room for a reply until it is written. False if there is none left, or the network has its share: whoever asks for
     /// long lists and takes none of them gets 503 in place of the server's memory.
     pub fn take_reply_room(&self, bytes: usize) -> bool {
-        // The reply of a message is that message, as a rule not much longer than it was: its own room will do.
+        // The reply of a message is that message. It is stored by now, and not refused: its own room will do.
         let own = self.room().take();
         let room = own.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         if bytes <= room + 2 * BODY_BYTES_FREE {
@@ -240,6 +249,13 @@ mod tests {
         assert!(taken[0].take_reply_room(part(20)) && taken[1].take_room(part(99)), "bodies have room of their own");
         other.give_reply_room_back();
         assert!(taken[1].take_room(part(1)));
+        assert!(
+            !other.take_room_for_reply(part(1)) && other.take_room_for_reply(BODY_BYTES_FREE),
+            "bodies have it all"
+        );
+        taken[1].give_room_back();
+        assert!(other.take_room(part(1)) && other.take_room_for_reply(part(3)));
+        assert!(other.take_reply_room(part(3)), "it is kept for it");
     }
 
     #[tokio::test]

@@ -115,6 +115,11 @@ impl Committer {
 
     /// Stores a message; when this returns, it is durable and on its way. Dropped before its turn has come, it stores nothing.
     pub async fn store(&self, message: NewMessage, first_only: bool) -> Result<()> {
+        self.queue(message, first_only).await?.stored().await
+    }
+
+    /// Finds a place for a message among those that wait to be stored.
+    pub async fn queue(&self, message: NewMessage, first_only: bool) -> Result<Queued> {
         let (outcome, stored) = oneshot::channel();
         let queued = tokio::time::timeout(QUEUE_WAIT, async {
             let length = message.body.len();
@@ -126,11 +131,23 @@ impl Committer {
             self.refused.inc();
             return Err(AppError::busy());
         }
-        stored.await.unwrap_or_else(|_| Err(AppError::busy()))
+        Ok(Queued(stored))
     }
 }
 
-/// Commits what comes in until the queue is closed or the server stops; then everything that was accepted is stored.
+/// A message that waits to be stored. Dropped before its turn has come, it is not.
+#[derive(Debug)]
+pub struct Queued(oneshot::Receiver<Result<()>>);
+
+impl Queued {
+    /// When this returns, it is durable and on its way.
+    pub async fn stored(self) -> Result<()> {
+        self.0.await.unwrap_or_else(|_| Err(AppError::busy()))
+    }
+}
+
+/// Commits what comes in until the queue is closed or the server stops; then everything that was accepted is stored, but for what
+/// nobody waits for any more.
 pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Job>) {
     let mut jobs = Vec::with_capacity(BATCH_MAX);
     loop {
@@ -146,25 +163,28 @@ pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Job>) {
             return;
         }
         loop {
-            // Nobody was told that they are stored, and whoever hears that they are not sends them again.
+            // Their senders have hung up or were told 503: whoever sends such a one again would say it twice.
             jobs.retain(|job| !job.reply.outcome.is_closed());
             if jobs.is_empty() {
                 break;
             }
             let fit = together(jobs.iter().map(|job| &job.message));
-            // Then what is wrong may be its length, which says nothing of the store.
+            // If it fails, that may be for its length, which says nothing of the store.
             let alone = jobs[0].message.body.len() > ALONE_BYTES;
             let (replies, batch) = split(jobs.drain(..fit));
             let began = Instant::now();
             let outcome = guarded(Box::pin(commit(&app, batch))).await;
             app.metrics.commits.seconds.observe(began.elapsed().as_secs_f64());
             app.metrics.commits.messages.observe(f64::from(u32::try_from(fit).unwrap_or(u32::MAX)));
-            app.messages
-                .committer
-                .ended(outcome.as_ref().is_err_and(|cause| !alone || matches!(cause, AppError::Busy(_))));
-            if let Err(cause) = &outcome {
-                app.metrics.commits.failed.inc();
-                app.messages.committer.tell(cause, replies.len());
+            match &outcome {
+                Ok(_) => app.messages.committer.ended(false),
+                Err(cause) => {
+                    app.metrics.commits.failed.inc();
+                    app.messages.committer.tell(cause, replies.len());
+                    if !alone || matches!(cause, AppError::Busy(_)) {
+                        app.messages.committer.ended(true);
+                    }
+                }
             }
             answer(replies, outcome);
         }

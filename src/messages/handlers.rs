@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
@@ -13,6 +14,7 @@ use crate::accounts::auth::{AnyBearer, CurrentUser};
 use crate::app::Shared;
 use crate::error::Result;
 use crate::http::fields::INT_MAX;
+use crate::http::serve::Origin;
 use crate::http::{Draft, Fields, Payload, Raw, ok, surrogates};
 
 /// A group's picture is up to nine URLs of 1000 characters each, joined by commas.
@@ -56,9 +58,11 @@ fn decoded(text: &str) -> Option<Value> {
 pub async fn send(
     State(app): State<Shared>,
     CurrentUser(me): CurrentUser,
+    origin: Option<Extension<Origin>>,
     Payload(outgoing): Payload<Outgoing>,
 ) -> Result<Response> {
-    let body = service::send(&app, &me.user, outgoing).await?;
+    let room = |bytes| origin.as_ref().is_none_or(|origin| origin.slot.take_room_for_reply(bytes));
+    let body = service::send(&app, &me.user, outgoing, &room).await?;
     Ok(Raw(&body).into_response())
 }
 

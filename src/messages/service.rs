@@ -123,15 +123,18 @@ pub struct Outgoing {
     pub options: Value,
 }
 
-/// Accepts a chat message: when this returns, it is durable. Returns the message object as JSON.
-pub async fn send(app: &Shared, me: &User, outgoing: Outgoing) -> Result<Bytes> {
+/// Whether there is room to answer with so many bytes, which is taken then.
+pub type ReplyRoom<'a> = &'a (dyn Fn(usize) -> bool + Sync);
+
+/// Accepts a chat message, if there is room to answer with it: when this returns, it is durable. Returns the message object as JSON.
+pub async fn send(app: &Shared, me: &User, outgoing: Outgoing, reply_room: ReplyRoom<'_>) -> Result<Bytes> {
     match outgoing.chat_type {
-        ChatType::Single => send_single(app, me, outgoing).await,
-        ChatType::Group => send_group(app, me, outgoing).await,
+        ChatType::Single => send_single(app, me, outgoing, reply_room).await,
+        ChatType::Group => send_group(app, me, outgoing, reply_room).await,
     }
 }
 
-async fn send_single(app: &Shared, me: &User, outgoing: Outgoing) -> Result<Bytes> {
+async fn send_single(app: &Shared, me: &User, outgoing: Outgoing, reply_room: ReplyRoom<'_>) -> Result<Bytes> {
     let to = UserId(outgoing.to);
     let target = accounts::user(app, to).await?.filter(|user| user.is_enabled());
     let target = target.ok_or_else(|| AppError::refused("对方不存在或者被禁用，不能发消息"))?;
@@ -159,7 +162,7 @@ async fn send_single(app: &Shared, me: &User, outgoing: Outgoing) -> Result<Byte
         group: None,
         send_uuid: &me.uuid,
     };
-    let (message, question) = (written(&chat, Address::User(to))?, Question::in_chat(&chat));
+    let (message, question) = (written(&chat, Address::User(to), reply_room)?, Question::in_chat(&chat));
     let body = message.body.clone();
     // What it was made of is larger than itself, and may have to wait.
     drop(outgoing);
@@ -168,17 +171,18 @@ async fn send_single(app: &Shared, me: &User, outgoing: Outgoing) -> Result<Byte
         app.messages.committer.store(message, first_only).await?;
         return Ok(body);
     };
+    let queued = app.messages.committer.queue(message, first_only).await?;
     // What is stored is answered, even if its sender has gone meanwhile.
     let (own, asker) = (app.clone(), me.id);
     let stored = app.tasks.spawn(async move {
-        own.messages.committer.store(message, first_only).await?;
+        queued.stored().await?;
         answering::schedule(&own, question, asker, to, body.clone());
         Ok(body)
     });
     stored.await.map_err(AppError::internal)?
 }
 
-async fn send_group(app: &App, me: &User, outgoing: Outgoing) -> Result<Bytes> {
+async fn send_group(app: &App, me: &User, outgoing: Outgoing, reply_room: ReplyRoom<'_>) -> Result<Bytes> {
     let group = GroupId(outgoing.to);
     let room = groups::room(app, group).await?.filter(|room| room.group.is_open() && room.active() > 0);
     let room = room.ok_or_else(|| AppError::refused("群不存在或者已解散或者被封禁，无法发消息"))?;
@@ -202,7 +206,7 @@ async fn send_group(app: &App, me: &User, outgoing: Outgoing) -> Result<Bytes> {
         group: Some(room.group.card()),
         send_uuid: &me.uuid,
     };
-    let message = written(&chat, Address::Group(group, Audience::Others))?;
+    let message = written(&chat, Address::Group(group, Audience::Others), reply_room)?;
     let body = message.body.clone();
     drop(outgoing);
     app.messages.committer.store(message, false).await?;
@@ -210,9 +214,13 @@ async fn send_group(app: &App, me: &User, outgoing: Outgoing) -> Result<Bytes> {
 }
 
 /// The message as it is stored, pushed and replied.
-fn written(chat: &Chat<'_>, address: Address) -> Result<NewMessage> {
+fn written(chat: &Chat<'_>, address: Address, reply_room: ReplyRoom<'_>) -> Result<NewMessage> {
     let mut body = Vec::with_capacity(chat.data.len() + CHAT_BYTES);
     serde_json::to_writer(&mut body, chat).map_err(AppError::internal)?;
+    // Once it is stored, whoever hears 503 would send it again.
+    if !reply_room(body.len()) {
+        return Err(AppError::busy());
+    }
     let body = Bytes::from(body);
     Ok(NewMessage { uuid: Some(chat.id), sender: chat.from_id, address, created_at: chat.create_time, body })
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::support::{BUSY, Door, PATIENCE, Person, Process, Socket, TestServer, command, eventually, letter};
+use crate::support::{BUSY, Door, PATIENCE, Person, Process, Reply, Socket, TestServer, command, eventually, letter};
 
 const MIB: usize = 1024 * 1024;
 
@@ -476,6 +476,47 @@ async fn a_flood_with_slow_lorises_costs_little_memory_and_others_hardly_feel_it
     assert!(grown < 200, "memory grew by {grown} MiB");
 }
 
+/// Says so many quotes, which take one byte each in the request, and two in the reply.
+async fn say_quotes(from: &Person, to: &Person, count: usize) -> Reply {
+    let fields = [
+        ("sendto_id", to.id.to_string()),
+        ("chatType", "single".into()),
+        ("type", "text".into()),
+        ("data", "\"".repeat(count)),
+    ];
+    let part = |(name, value)| format!("--x\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    let form = fields.map(part).concat() + "--x--\r\n";
+    let call = from.call(reqwest::Method::POST, "socket/sendmessage");
+    call.body("multipart/form-data; boundary=x", form).send().await
+}
+
+/// Whoever hears 503 sends the message again.
+#[tokio::test]
+async fn a_message_is_refused_for_want_of_room_before_it_is_stored_or_not_at_all() {
+    let server = TestServer::with(|config| {
+        config.http.body_bytes_max = MIB;
+        config.http.bodies_bytes_max = MIB;
+    })
+    .await;
+    let (alice, bob) = server.friends("alice", "bob").await;
+    let mut trickling = connect(&server).await;
+    let head = format!(
+        "POST /api/loginChat HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {MIB}\r\n\r\n"
+    );
+    trickling.write_all(head.as_bytes()).await.unwrap();
+    trickling.write_all(&vec![b' '; 700 * 1024]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // There is room for the request, and not for twice as much.
+    say_quotes(&alice, &bob, 200_000).await.refused(503, BUSY);
+    alice.say(&bob, "short").await.ok();
+    let mut socket = bob.asking_socket().await;
+    assert_eq!(socket.next_text().await, "short");
+    drop(trickling);
+    eventually("the room is free again", async || say_quotes(&alice, &bob, 200_000).await.status == 200).await;
+    assert_eq!(socket.next_message().await["data"].as_str().map(str::len), Some(200_000));
+    socket.expect_silence().await;
+}
+
 #[tokio::test]
 async fn long_replies_that_nobody_reads_take_a_bounded_room() {
     let server = TestServer::with(|config| {
@@ -491,14 +532,7 @@ async fn long_replies_that_nobody_reads_take_a_bounded_room() {
     eventually("the network has its share", async || document().await == 503).await;
     let (alice, bob) = server.friends("alice", "bob").await;
     alice.post("chatGetmessageOffLine", serde_json::json!({})).await.ok();
-    // In a form a quote takes one byte, in the reply two: the message is stored by then, and whoever heard 503 would send it again.
-    let quotes = "\"".repeat(100_000);
-    let fields =
-        [("sendto_id", bob.id.to_string()), ("chatType", "single".into()), ("type", "text".into()), ("data", quotes)];
-    let part = |(name, value)| format!("--x\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
-    let form = fields.map(part).concat() + "--x--\r\n";
-    let call = alice.call(reqwest::Method::POST, "socket/sendmessage");
-    call.body("multipart/form-data; boundary=x", form).send().await.ok();
+    say_quotes(&alice, &bob, 100_000).await.ok();
     assert_eq!(document().await, 503, "there was no room all the while");
     drop(greedy);
     eventually("the room is free again", async || document().await == 200).await;
