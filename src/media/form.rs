@@ -14,6 +14,7 @@ use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use futures_util::Stream;
+use percent_encoding::percent_decode_str;
 use tokio::time::{Instant, timeout_at};
 
 use super::kinds::{self, FileType, Kind};
@@ -143,11 +144,20 @@ fn file_name(headers: &HeaderMap) -> Option<String> {
     let text = String::from_utf8_lossy(disposition.as_bytes());
     // Lower case once, which moves no byte: a header as long as a body may be must not take time by its square.
     let lower = text.to_ascii_lowercase();
-    lower.match_indices("filename").find_map(|(at, word)| {
-        let starts = text[..at].ends_with([';', ' ', '\t']);
-        let value = text[at + word.len()..].trim_start().strip_prefix('=').filter(|_| starts)?;
-        Some(parameter(value.trim_start()))
-    })
+    let value_of = |parameter_name: &str| {
+        lower.match_indices(parameter_name).find_map(|(at, word)| {
+            let starts = text[..at].ends_with([';', ' ', '\t']);
+            let value = text[at + word.len()..].trim_start().strip_prefix('=').filter(|_| starts)?;
+            Some(parameter(value.trim_start()))
+        })
+    };
+    value_of("filename").or_else(|| value_of("filename*").map(|value| extended(&value)))
+}
+
+/// The value of a parameter with a star, `UTF-8'zh'%E4%B8%AD.png` (RFC 5987).
+fn extended(value: &str) -> String {
+    let encoded = value.splitn(3, '\'').nth(2).unwrap_or(value);
+    percent_decode_str(encoded).decode_utf8_lossy().into_owned()
 }
 
 /// A parameter's value: in quotes, where a backslash guards the next character only if that is a quote, or plain.
@@ -232,6 +242,8 @@ mod tests {
         assert_eq!(name(b"form-data; name=x; filename=a.png").unwrap(), "a.png");
         assert_eq!(name(b"form-data; FileName = \"a;\\\"b\\\\.png\"; name=\"x\"").unwrap(), "a;\"b\\\\.png");
         assert_eq!(name(b"form-data; filename*=UTF-8''b.png; filename=\"a.png\"").unwrap(), "a.png");
+        assert_eq!(name(b"form-data; filename*=utf-8'zh'%E4%B8%AD%27.png; name=x").unwrap(), "中'.png");
+        assert_eq!(name(b"form-data; filename*=%zz.png").unwrap(), "%zz.png");
         assert_eq!(name("form-data; filename=\"照片.png\"".as_bytes()).unwrap(), "照片.png");
         // GBK, which is not UTF-8.
         assert_eq!(name(b"form-data; filename=\"\xd5\xc6.png\"").unwrap(), "\u{fffd}\u{fffd}.png");
