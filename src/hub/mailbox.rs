@@ -73,13 +73,12 @@ impl Tail {
         }
     }
 
-    /// Returns whether the message is in it.
-    fn empty(&mut self, revoked: &Revoked) -> bool {
+    fn empty(&mut self, revoked: &Revoked) {
         let same = self.messages.iter_mut().find(|(_, receipt)| receipt.message == revoked.message);
-        let Some((frame, _)) = same else { return false };
-        let before = std::mem::replace(frame, revoked.emptied.clone()).len();
-        self.bytes = self.bytes - before + revoked.emptied.len();
-        true
+        if let Some((frame, _)) = same {
+            let before = std::mem::replace(frame, revoked.emptied.clone()).len();
+            self.bytes = self.bytes - before + revoked.emptied.len();
+        }
     }
 }
 
@@ -205,11 +204,12 @@ impl Mailbox {
                 found = true;
             }
         }
-        if let Phase::Draining(tail) = &mut self.phase
-            && !tail.empty(revoked)
-            && !found
-        {
-            // The drain may have it in its hands.
+        if let Phase::Draining(tail) = &mut self.phase {
+            tail.empty(revoked);
+            if found {
+                return;
+            }
+            // The drain may have it in its hands, also if the tail had it: what is in the tail, the store may have shown.
             if self.revoked.len() == REVOKED_MAX {
                 self.revoked.pop_front();
             }
