@@ -158,12 +158,10 @@ impl Socket {
     /// Puts `frame` in the place of a message that still waits in the queue; one that has left it has left it.
     pub(super) fn replace_message(&self, number: u64, frame: &Frame) {
         let mut queue = self.lock();
-        let waiting = queue.waiting();
-        let Some(place) = (queue.pushed - number < waiting).then(|| waiting - 1 - (queue.pushed - number)) else {
-            return;
-        };
-        let place = usize::try_from(place).unwrap_or(usize::MAX);
-        let Some((queued, _)) = queue.frames.iter_mut().filter(|(_, message)| *message).nth(place) else { return };
+        // Those that wait are the latest.
+        let behind = usize::try_from(queue.pushed - number).unwrap_or(usize::MAX);
+        let mut latest = queue.frames.iter_mut().rev().filter(|(_, message)| *message);
+        let Some((queued, _)) = latest.nth(behind) else { return };
         let before = std::mem::replace(queued, frame.clone()).len();
         queue.message_bytes = queue.message_bytes - before + frame.len();
     }
