@@ -295,13 +295,18 @@ async fn the_socket_s_path_wants_a_socket() {
     server.post("/ws", json!({})).await.refused(405, WRONG_METHOD);
 }
 
-/// Takes the store's write lock (SQLite), or the lock of one row (MySQL), for as long as the transaction lives.
-async fn lock(server: &TestServer, user: i64) -> qingniao::db::Tx {
+const TOUCH_USER: &str = "UPDATE users SET sort_order = sort_order + 1 WHERE id = ?";
+
+/// Takes the store's write lock (SQLite), or the lock of the row that the statement changes (MySQL), for as long as the transaction
+/// lives.
+pub async fn lock(server: &TestServer, statement: &'static str, id: i64) -> qingniao::db::Tx {
     let mut tx = server.app.db.begin().await.unwrap();
-    let statement = "UPDATE users SET sort_order = sort_order + 1 WHERE id = ?";
     match tx.conn() {
-        qingniao::db::Conn::MySql(c) => drop(sqlx::query(statement).bind(user).execute(c.start()).await.unwrap()),
-        qingniao::db::Conn::Sqlite(c) => drop(sqlx::query(statement).bind(user).execute(c).await.unwrap()),
+        qingniao::db::Conn::MySql(c) => {
+            sqlx::query(statement).bind(id).execute(c.start()).await.unwrap();
+            c.ended();
+        }
+        qingniao::db::Conn::Sqlite(c) => drop(sqlx::query(statement).bind(id).execute(c).await.unwrap()),
     }
     tx
 }
@@ -310,7 +315,7 @@ async fn lock(server: &TestServer, user: i64) -> qingniao::db::Tx {
 async fn a_request_that_takes_too_long_is_answered_503() {
     let server = TestServer::with(|config| config.http.request_timeout_s = 1).await;
     let alice = server.user("alice").await;
-    let tx = lock(&server, alice.id).await;
+    let tx = lock(&server, TOUCH_USER, alice.id).await;
     let began = Instant::now();
     let reply = alice.post("userset", json!({ "userset": "{}" })).await;
     reply.refused(503, BUSY);
@@ -327,7 +332,7 @@ async fn a_store_that_is_busy_for_too_long_is_answered_503() {
         return skip("MySQL has no single writer to wait for");
     }
     let alice = server.user("alice").await;
-    let tx = lock(&server, alice.id).await;
+    let tx = lock(&server, TOUCH_USER, alice.id).await;
     alice.post("userset", json!({ "userset": "{}" })).await.refused(503, BUSY);
     server.post("/api/regChat", json!({ "username": unique("bob"), "password": PASSWORD })).await.refused(503, BUSY);
     // Reading goes on beside the writer.

@@ -47,6 +47,7 @@ mod queued;
 mod requests_friends;
 mod retention;
 mod revoke;
+mod room;
 mod routes;
 mod search;
 mod single_chat;

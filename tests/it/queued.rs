@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use qingniao::db::{Conn, Tx};
 use serde_json::{Value, json};
 
-use crate::support::{BUSY, Person, RawFrame, RawSocket, SILENCE, TestServer, eventually, text_of};
+use crate::envelope::lock;
+use crate::support::{BUSY, Person, RawFrame, RawSocket, SILENCE, TestServer, eventually, is_greeting, text_of};
 
 /// So many of such a length are more than a socket is given before it answers.
 const COUNT: usize = 30;
@@ -39,7 +39,7 @@ async fn read_on(socket: &mut RawSocket) -> (Vec<Value>, Option<u16>) {
         match frame {
             RawFrame::Text(text) => {
                 let mut frame: Value = serde_json::from_str(&text).unwrap();
-                if frame["type"] == "singleChat" && frame["data"].get("msgidKey").is_none() {
+                if frame["type"] == "singleChat" && !is_greeting(&frame) {
                     messages.push(frame["data"].take());
                 }
             }
@@ -99,20 +99,6 @@ async fn what_waits_for_a_socket_when_it_is_taken_back_comes_emptied() {
     assert_eq!(messages[..COUNT - 1].iter().map(number_of).collect::<Vec<_>>(), (0..COUNT - 1).collect::<Vec<_>>());
 }
 
-/// Keeps messages to the group waiting, and on SQLite whatever else writes.
-async fn hold(server: &TestServer, group: i64) -> Tx {
-    const SQL: &str = "UPDATE chat_groups SET version = version WHERE id = ?";
-    let mut tx = server.app.db.begin().await.unwrap();
-    match tx.conn() {
-        Conn::MySql(c) => {
-            sqlx::query(SQL).bind(group).execute(c.start()).await.unwrap();
-            c.ended();
-        }
-        Conn::Sqlite(c) => drop(sqlx::query(SQL).bind(group).execute(c).await.unwrap()),
-    }
-    tx
-}
-
 /// Whoever has heard that a message was not sent sends it again.
 #[tokio::test]
 async fn a_message_whose_sender_gives_up_before_its_turn_is_not_stored() {
@@ -120,7 +106,7 @@ async fn a_message_whose_sender_gives_up_before_its_turn_is_not_stored() {
     let (alice, bob) = server.friends("alice", "bob").await;
     let carol = server.user("carol").await;
     let group = alice.group(&[&bob, &carol]).await;
-    let held = hold(&server, group).await;
+    let held = lock(&server, "UPDATE chat_groups SET version = version WHERE id = ?", group).await;
     // One that is being stored keeps the others waiting.
     tokio::join!(alice.say_in(group, "in time or not"), async {
         tokio::time::sleep(Duration::from_millis(100)).await;
