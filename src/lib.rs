@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod answers;
 pub mod app;
 pub mod blobs;
+pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod db;

@@ -6,8 +6,6 @@
 
 use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 
 /// Seconds of what takes from a tenth of a millisecond to a minute.
 pub const SECONDS: [f64; 16] =
@@ -236,7 +234,7 @@ pub struct Sockets {
     pub opened: IntCounter,
     /// Told what is wrong with the token, and closed.
     pub refused: IntCounter,
-    /// Dropped because the store was away.
+    /// Dropped because the store was away, or because the upgrade broke off.
     pub failed: IntCounter,
     /// The peer said goodbye.
     pub goodbye: IntCounter,
@@ -399,31 +397,6 @@ impl Retention {
             ("table", ["messages", "early_receipts", "subscriptions", "sessions"]),
         );
         Self { messages, early_receipts, subscriptions, sessions }
-    }
-}
-
-/// How full a cache is.
-#[derive(Clone, Copy, Debug)]
-pub struct Fill {
-    /// Value of the label `cache`.
-    pub cache: &'static str,
-    /// What it holds.
-    pub entries: usize,
-    /// What that weighs, in the cache's own measure: entries, members or bytes.
-    pub weight: u64,
-    /// What it may weigh.
-    pub weight_max: u64,
-}
-
-impl Fill {
-    /// Looks at a cache.
-    pub fn of<K, V, W>(name: &'static str, cache: &Cache<K, V, W>) -> Self
-    where
-        K: Eq + std::hash::Hash,
-        V: Clone,
-        W: Weighter<K, V> + Clone,
-    {
-        Self { cache: name, entries: cache.len(), weight: cache.weight(), weight_max: cache.capacity() }
     }
 }
 

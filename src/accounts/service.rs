@@ -9,13 +9,14 @@ use quick_cache::sync::Cache;
 
 use super::model::{Account, AccountRow, NewUser, Profile, Role, User};
 use super::passwords::Verdict;
+use super::sessions::Known;
 pub use super::sessions::{
     Bearer, CLOSE_SUPERSEDED, Expired, NO_ACCOUNT, Rejection, Resumed, WRONG_PASSWORD, authenticate, delete_expired,
     find_expired, forget, logout, open_session, remember_answers_pings, resume_guest, store_answers_pings, user,
 };
-use super::sessions::{Known, Outdated};
 use super::store;
 use crate::app::{App, Shared};
+use crate::cache::{Fill, Outdated};
 use crate::clock::{HOUR_MS, MINUTE_MS};
 use crate::config;
 use crate::db::sql::ROWS_MAX;
@@ -24,7 +25,6 @@ use crate::error::{AppError, Result};
 use crate::http::network::{Newcomers, network_of, turn_of};
 use crate::ids::{self, UserId};
 use crate::limits::{Shares, SlidingLimit};
-use crate::metrics::Fill;
 
 /// How long a changed picture is announced at the next socket.
 const AVATAR_CHANGE_MS: i64 = MINUTE_MS;
@@ -150,7 +150,7 @@ async fn make_user_of(app: &Shared, guest: UserId, username: &str, password: &st
     let upgraded = app
         .detached(async move {
             let now_ms = own.clock.now_ms();
-            let _memory = (Outdated::from_now(&own, guest), NewFace(&own));
+            let _memory = Outdated::from_now(|| forget_face(&own, guest));
             let mut tx = own.db.begin().await?;
             let upgraded = store::update_guest_to_user(&mut tx.conn(), guest, &name, &hash, now_ms).await;
             if !upgraded.map_err(taken)? {
@@ -257,7 +257,7 @@ pub async fn set_password(app: &Shared, me: &Bearer, old: &str, new: &str, ip: I
     let hash = app.passwords.hash(new).await?;
     let (own, user, kept) = (app.clone(), me.user.id, me.token_id.clone());
     app.detached(async move {
-        let memory = Outdated::from_now(&own, user);
+        let memory = Outdated::from_now(|| forget(&own, user));
         let mut tx = own.db.begin().await?;
         if !store::update_password(&mut tx.conn(), user, &row.password_hash, &hash, own.clock.now_ms()).await? {
             // Another change was faster.
@@ -344,7 +344,8 @@ pub async fn change(app: &Shared, me: UserId, change: Change) -> Result<()> {
     app.detached(async move {
         let now_ms = own.clock.now_ms();
         let is_shown = matches!(change, Change::Nickname(_) | Change::Avatar(_));
-        let memory = (Outdated::from_now(&own, me), is_shown.then_some(NewFace(&own)));
+        let forget = if is_shown { forget_face } else { forget };
+        let memory = Outdated::from_now(|| forget(&own, me));
         let mut tx = own.db.begin().await?;
         match &change {
             Change::Nickname(value) => store::update_nickname(&mut tx.conn(), me, value, now_ms).await?,
@@ -373,13 +374,10 @@ pub fn faces(app: &App) -> u64 {
     app.accounts.faces.load(Ordering::SeqCst)
 }
 
-/// Counts a change of a name or a picture when it is dropped, as [`Outdated`].
-struct NewFace<'a>(&'a App);
-
-impl Drop for NewFace<'_> {
-    fn drop(&mut self) {
-        self.0.accounts.faces.fetch_add(1, Ordering::SeqCst);
-    }
+/// Drops what is kept of a user whose name or picture has changed, here and wherever it is shown.
+fn forget_face(app: &App, user: UserId) {
+    forget(app, user);
+    app.accounts.faces.fetch_add(1, Ordering::SeqCst);
 }
 
 /// Whether a socket that opens now is to announce a changed picture; it does so once.

@@ -11,13 +11,13 @@ use super::model::{Account, AccountRow, Role, SessionRow, User};
 use super::store;
 use super::tokens::Claims;
 use crate::app::{App, Shared};
+use crate::cache::{self, Fill, Outdated};
 use crate::clock::{DAY_MS, is_trusted};
 use crate::db::sql::ROWS_MAX;
 use crate::db::{Conn, in_time};
 use crate::error::{AppError, Result};
 use crate::hub::Ticket;
 use crate::ids::{self, UserId};
-use crate::metrics::Fill;
 
 /// Users kept in memory with their live tokens: what every request needs. Bounded in bytes, because people choose how long
 /// their settings are.
@@ -41,7 +41,7 @@ pub struct Known(Cache<UserId, Arc<KnownUser>, ByBytes>);
 impl Known {
     /// Nobody yet.
     pub fn new() -> Self {
-        Self(Cache::with_weighter(CACHED_USERS, CACHED_BYTES_MAX, ByBytes))
+        Self(cache::weighted(CACHED_USERS, CACHED_BYTES_MAX, ByBytes))
     }
 
     /// How full it is.
@@ -174,7 +174,7 @@ async fn start_session(
     let own = app.clone();
     app.detached(async move {
         let now_ms = own.clock.now_ms();
-        let memory = Outdated::from_now(&own, user);
+        let memory = Outdated::from_now(|| forget(&own, user));
         let mut tx = own.db.begin().await?;
         // This locks the row, so that parallel logins of one user take turns and those of one guest share a token.
         store::update_last_login(&mut tx.conn(), user, &ip.to_string(), now_ms).await?;
@@ -233,7 +233,7 @@ fn account(app: &App, row: AccountRow, role: Role, session: &SessionRow) -> Resu
 pub async fn logout(app: &Shared, user: UserId) -> Result<()> {
     let own = app.clone();
     app.detached(async move {
-        let memory = Outdated::from_now(&own, user);
+        let memory = Outdated::from_now(|| forget(&own, user));
         let mut tx = own.db.begin().await?;
         store::delete_sessions_except(&mut tx.conn(), user, "").await?;
         tx.commit().await?;
@@ -336,25 +336,6 @@ async fn load(app: &App, id: UserId, now_ms: i64) -> Result<Option<Arc<KnownUser
 
 async fn list_live(conn: &mut Conn<'_>, user: UserId) -> Result<Box<[Live]>> {
     Ok(store::list_sessions(conn, user).await?.into_iter().filter_map(Live::of).collect())
-}
-
-/// Drops what is kept of a user when it is dropped itself: after a change, and after one whose outcome nobody knows. To be made
-/// before the transaction, so that it ends after it.
-pub(super) struct Outdated<'a> {
-    app: &'a App,
-    user: UserId,
-}
-
-impl<'a> Outdated<'a> {
-    pub(super) const fn from_now(app: &'a App, user: UserId) -> Self {
-        Self { app, user }
-    }
-}
-
-impl Drop for Outdated<'_> {
-    fn drop(&mut self) {
-        forget(self.app, self.user);
-    }
 }
 
 /// Drops what is kept of a user: to be called after every change of the row or its tokens.

@@ -9,11 +9,11 @@ use super::model::{Listed, Section, sections};
 use super::store;
 use crate::accounts::service as accounts;
 use crate::app::App;
+use crate::cache::{self, Fill};
 use crate::clock::is_trusted;
 use crate::db::in_time;
 use crate::error::Result;
 use crate::ids::UserId;
-use crate::metrics::Fill;
 
 /// Most friends in one page of a list: a bound on memory, far above what a client asks for.
 const PAGE_MAX: i64 = 10_000;
@@ -43,7 +43,7 @@ pub struct Lists(Cache<UserId, Arc<List>, ByBytes>);
 
 impl Default for Lists {
     fn default() -> Self {
-        Self(Cache::with_weighter(CACHED_LISTS, CACHED_BYTES_MAX, ByBytes))
+        Self(cache::weighted(CACHED_LISTS, CACHED_BYTES_MAX, ByBytes))
     }
 }
 

@@ -12,12 +12,12 @@ use crate::accounts::User;
 use crate::accounts::model::Profile;
 use crate::accounts::service as accounts;
 use crate::app::App;
+use crate::cache::{Fill, Outdated};
 use crate::clock::is_trusted;
 use crate::db::sql::ROWS_MAX;
 use crate::db::{Conn, in_time};
 use crate::error::{AppError, Result};
 use crate::ids::{FriendshipId, UserId};
-use crate::metrics::Fill;
 
 /// Friendship rows (or their absence) kept in memory: each message asks for two.
 const CACHED_MAX: usize = 200_000;
@@ -137,7 +137,7 @@ pub enum Change {
 /// Changes my row of a friend. Run it to its end: what is kept in memory is dropped after the commit.
 pub async fn change(app: &App, me: UserId, friend: UserId, change: Change) -> Result<()> {
     let now_ms = app.clock.now_ms();
-    let _memory = Outdated { app, pair: (me, friend) };
+    let _memory = Outdated::from_now(|| forget(app, me, friend));
     let mut tx = app.db.begin().await?;
     let (changed, refusal) = match change {
         Change::Blocked => (store::update_blocked(&mut tx.conn(), me, friend, now_ms).await?, NO_FRIEND),
@@ -151,18 +151,6 @@ pub async fn change(app: &App, me: UserId, friend: UserId, change: Change) -> Re
         return Err(refusal);
     }
     tx.commit().await
-}
-
-/// Drops what is kept of a pair when it is dropped itself: after a commit, and after one whose outcome nobody knows.
-struct Outdated<'a> {
-    app: &'a App,
-    pair: (UserId, UserId),
-}
-
-impl Drop for Outdated<'_> {
-    fn drop(&mut self) {
-        forget(self.app, self.pair.0, self.pair.1);
-    }
 }
 
 /// Whether each of the two is in the other's list. A friendship of which one row is missing is none.

@@ -13,14 +13,14 @@ pub use super::changes::{Edit, create, lock};
 use super::model::{Counters, Group, Joined, OPEN, Participant, People, Room};
 use super::store;
 use crate::app::App;
+use crate::cache::{self, Fill};
 use crate::clock::is_trusted;
 use crate::db::sql::ROWS_MAX;
 use crate::db::{Conn, in_time};
 use crate::error::{AppError, Result};
 use crate::ids::{GroupId, SubscriptionId, UserId};
-use crate::metrics::Fill;
 
-/// Rooms kept in memory, by members: some 200 bytes each.
+/// Members of the rooms that are kept in memory, some 200 bytes each, where a room counts as [`WEIGHT_MAX`] at most.
 const CACHED_MEMBERS_MAX: u64 = 500_000;
 /// What the largest rooms count as, so that the cache takes them too.
 const WEIGHT_MAX: u64 = 20_000;
@@ -70,7 +70,7 @@ impl Weighter<GroupId, Kept> for ByMembers {
 
 impl Default for State {
     fn default() -> Self {
-        Self { rooms: Cache::with_weighter(20_000, CACHED_MEMBERS_MAX, ByMembers) }
+        Self { rooms: cache::weighted(20_000, CACHED_MEMBERS_MAX, ByMembers) }
     }
 }
 
@@ -249,5 +249,15 @@ pub fn taken(app: &App, reserved: &Reserved) {
         && room.group.version == reserved.version
     {
         marks.last_seq.store(reserved.last_seq, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_room_fits_into_its_part_of_the_cache() {
+        assert!(State::default().rooms.shard_capacity() >= 2 * WEIGHT_MAX);
     }
 }

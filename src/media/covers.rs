@@ -14,9 +14,9 @@ use tokio::sync::Semaphore;
 use super::ffmpeg::{Ffmpeg, Format, NoCover, Shot};
 use super::places::Place;
 use crate::blobs::{BucketAddress, Disk, Spooled, http_client};
+use crate::cache::Fill;
 use crate::config::Config;
 use crate::error::{AppError, Result};
-use crate::metrics::Fill;
 
 /// Videos fetched from other hosts at once.
 const FETCHES_MAX: usize = 4;

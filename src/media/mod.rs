@@ -23,11 +23,11 @@ use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
 use crate::app;
+use crate::cache::Fill;
 use crate::config::Config;
 use crate::error::Result;
 use crate::ids::UserId;
 use crate::limits::Shares;
-use crate::metrics::Fill;
 
 /// What this feature keeps in memory.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use quick_cache::sync::Cache;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::cache;
 use crate::error::{AppError, Result};
 use crate::http::component;
 
@@ -33,7 +34,7 @@ impl Weighter<String, Bytes> for BySize {
 
 /// An empty cache of pictures by their texts.
 pub fn cache() -> Cache<String, Bytes, BySize> {
-    Cache::with_weighter(2000, CACHE_BYTES_MAX, BySize)
+    cache::weighted(2000, CACHE_BYTES_MAX, BySize)
 }
 
 /// The text of a group for a browser: the H5 client's page with what it needs to join.

@@ -23,6 +23,7 @@ use super::store;
 use crate::accounts::User;
 use crate::accounts::service as accounts;
 use crate::app::{App, Shared};
+use crate::cache::Fill;
 use crate::clock::MINUTE_MS;
 use crate::error::{AppError, Result};
 use crate::friends::service as friends;
@@ -31,7 +32,6 @@ use crate::groups::service as groups;
 use crate::hub::Revoked;
 use crate::ids::{self, GroupId, UserId};
 use crate::limits::Budget;
-use crate::metrics::Fill;
 
 /// How long a message may be revoked, by the server's own record (decision 19).
 const REVOKE_MS: i64 = 5 * MINUTE_MS;

@@ -5,7 +5,8 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Opts, Registry};
 
 use crate::app::App;
-use crate::metrics::{Fill, register};
+use crate::cache::Fill;
+use crate::metrics::register;
 
 type Gauge = GenericGauge<AtomicU64>;
 type GaugeVec = GenericGaugeVec<AtomicU64>;
