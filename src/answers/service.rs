@@ -26,6 +26,8 @@ const TURNS_MAX: usize = 1;
 #[derive(Debug)]
 pub struct State {
     turns: Arc<Semaphore>,
+    /// One new entry of a person at a time: they are counted first.
+    additions: Shares<UserId>,
     /// Questions that wait for their turn, by whose entries they are about.
     questions: Shares<UserId>,
     /// Of these one for each person that waits among all.
@@ -34,7 +36,12 @@ pub struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self { turns: Arc::new(Semaphore::new(TURNS_MAX)), questions: Shares::new(QUESTIONS_MAX), next: Shares::new(1) }
+        Self {
+            turns: Arc::new(Semaphore::new(TURNS_MAX)),
+            additions: Shares::new(1),
+            questions: Shares::new(QUESTIONS_MAX),
+            next: Shares::new(1),
+        }
     }
 }
 
@@ -42,6 +49,7 @@ const TOO_MANY: AppError = AppError::refused("问答数量已达上限");
 
 /// Adds an entry to mine.
 pub async fn create(app: &App, me: UserId, kind: &str, ask: &str, answer: &str) -> Result<Entry> {
+    let _turn = app.answers.additions.turn(me, 1).await;
     let mut tx = app.db.begin().await?;
     if store::count(&mut tx.conn(), me).await? >= ENTRIES_MAX {
         return Err(TOO_MANY);

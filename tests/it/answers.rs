@@ -189,7 +189,15 @@ async fn entries_have_a_bound() {
         async move { call(&me, "create", json!({ "ask": number, "answer": "x" })).await }
     }));
     made.await.iter().for_each(|reply| assert_eq!(reply["code"], 200));
+    // The last places are sought by many in one moment.
+    let listed = call(&me, "list", json!({})).await;
+    let removed = listed["data"].as_array().unwrap()[..3].iter().map(|entry| entry["id"].clone());
+    for id in removed {
+        assert_eq!(call(&me, "delete", json!({ "id": id })).await["code"], 200);
+    }
     let body = json!({ "ask": "one more", "answer": "x" });
+    let replies = futures_util::future::join_all((0..16).map(|_| call(&me, "create", body.clone()))).await;
+    assert_eq!(replies.iter().filter(|reply| reply["code"] == 200).count(), 3);
     assert_eq!(call(&me, "create", body).await, json!({ "code": 400, "msg": "问答数量已达上限" }));
     assert_eq!(call(&me, "list", json!({})).await["data"].as_array().unwrap().len(), 500);
 }
