@@ -177,6 +177,8 @@ pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Job>) {
             app.metrics.commits.seconds.observe(began.elapsed().as_secs_f64());
             app.metrics.commits.messages.observe(f64::from(u32::try_from(fit).unwrap_or(u32::MAX)));
             match &outcome {
+                // What was refused says nothing of the store.
+                Ok(refusals) if refusals.iter().all(Option::is_some) => {}
                 Ok(_) => app.messages.committer.ended(false),
                 Err(cause) => {
                     app.metrics.commits.failed.inc();

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use qingniao::db::{Db, Engine};
+use qingniao::db::Db;
 use qingniao::ids::MessageId;
 use qingniao::messages::{backlog, receipts};
 
 use crate::delivery::{expect_all, say_all};
-use crate::migrations::run;
+use crate::migrations::{refuse_inserts, run, take_inserts};
 use crate::support::{Person, TestServer, database, eventually};
 
 /// How many messages are filed for somebody.
@@ -74,13 +74,7 @@ async fn what_a_crash_has_left_unfiled_is_found() {
 async fn a_store_in_which_nothing_can_be_filed_gives_what_is_pending_all_the_same() {
     let server = server("full").await;
     let (alice, bob) = server.friends("alice", "bob").await;
-    let trigger = match server.app.db.engine() {
-        Engine::MySql => {
-            "CREATE TRIGGER full BEFORE INSERT ON backlog FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'full'"
-        }
-        Engine::Sqlite => "CREATE TRIGGER full BEFORE INSERT ON backlog BEGIN SELECT RAISE(ABORT, 'full'); END",
-    };
-    run(&server.app.db, trigger).await;
+    refuse_inserts!(server.app.db, "backlog");
     say_all(&alice, &bob, 0..600).await;
     let mut socket = bob.asking_socket().await;
     expect_all(&mut socket, 0..600).await;
@@ -90,7 +84,7 @@ async fn a_store_in_which_nothing_can_be_filed_gives_what_is_pending_all_the_sam
     receipts::flush(&server.app).await.unwrap();
     socket.go().await;
     say_all(&alice, &bob, 600..610).await;
-    run(&server.app.db, "DROP TRIGGER full").await;
+    take_inserts(&server.app.db).await;
     eventually("the rest is filed", async || unfiled(&server).await == 0).await;
     assert_eq!(filed(&server, &bob).await, 10);
     expect_all(&mut bob.asking_socket().await, 600..610).await;

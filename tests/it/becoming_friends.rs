@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
+use crate::single_chat::ONE_ONLY;
 use crate::support::{Person, Socket, TestServer, are_friends, text_of, welcomes};
 
 const ASKED: &str = "您已经申请过了，请勿重复申请";
@@ -112,7 +113,7 @@ async fn messages_carry_the_names_that_friends_gave_each_other() {
     me.post(&format!("deletegoodfriend/{}", applicant.id), json!({})).await.ok();
     applicant.set("nickname", "小明").await;
     let sent = me.say(&applicant, "再见").await;
-    sent.refused(400, "在成为好友之前，对方只允许向他发一条消息");
+    sent.refused(400, ONE_ONLY);
 }
 
 #[tokio::test]

@@ -44,6 +44,7 @@ mod profile;
 mod public_files;
 mod qrcode;
 mod queued;
+mod readiness;
 mod requests_friends;
 mod retention;
 mod revoke;

@@ -17,6 +17,29 @@ pub async fn run(db: &Db, statement: &'static str) {
     }
 }
 
+/// From now on the store takes no row into this table.
+macro_rules! refuse_inserts {
+    ($db:expr, $table:literal) => {{
+        let trigger = match $db.engine() {
+            qingniao::db::Engine::MySql => concat!(
+                "CREATE TRIGGER full BEFORE INSERT ON ",
+                $table,
+                " FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'full'"
+            ),
+            qingniao::db::Engine::Sqlite => {
+                concat!("CREATE TRIGGER full BEFORE INSERT ON ", $table, " BEGIN SELECT RAISE(ABORT, 'full'); END")
+            }
+        };
+        $crate::migrations::run(&$db, trigger).await;
+    }};
+}
+pub(crate) use refuse_inserts;
+
+/// After [`refuse_inserts`]: it takes them again.
+pub async fn take_inserts(db: &Db) {
+    run(db, "DROP TRIGGER full").await;
+}
+
 #[tokio::test]
 async fn applications_that_waited_before_they_were_counted_are_counted() {
     const APPLY: &str = "INSERT INTO friend_applications (user_id, friend_id, status, pending_mark, created_at, updated_at) \

@@ -6,17 +6,15 @@ use qingniao::config::Config;
 use serde_json::json;
 
 use crate::support::files::PNG;
-use crate::support::{
-    PASSWORD, PATIENCE, Process, Proxy, Scrape, TestServer, command, eventually, mysql_url, run, unique,
-};
+use crate::support::{PASSWORD, PATIENCE, Process, Proxy, Scrape, TestServer, command, eventually, run, unique};
 
-const READY: &str = r#"{"ready":true,"failing":[]}"#;
+pub const READY: &str = r#"{"ready":true,"failing":[]}"#;
 
-async fn watched() -> TestServer {
+pub async fn watched() -> TestServer {
     watched_with(|_| {}).await
 }
 
-async fn watched_with(change: impl FnOnce(&mut Config)) -> TestServer {
+pub async fn watched_with(change: impl FnOnce(&mut Config)) -> TestServer {
     TestServer::with(|config| {
         config.operations.address = String::from("127.0.0.1:0");
         change(config);
@@ -74,53 +72,6 @@ async fn the_help_of_the_queues_names_each_of_them() {
         let queue = line.split('"').nth(1).unwrap();
         assert!(help.contains(&format!("({queue})")), "{queue} is not in {help}");
     }
-}
-
-#[tokio::test]
-async fn a_server_whose_store_is_away_lives_but_is_not_ready() {
-    let Some(url) = mysql_url().await else { return };
-    let (host, name) = url.rsplit_once('@').unwrap().1.split_once('/').unwrap();
-    let mut proxy = Proxy::to(host.parse().expect("an address and a port"));
-    let through_proxy = url.replace(&format!("{host}/{name}"), &format!("{}/{name}", proxy.address));
-    let server = watched_with(|config| {
-        config.database_url = through_proxy;
-        config.database.acquire_timeout_ms = 500;
-    })
-    .await;
-    let ready = async || server.ask_operations("/readyz").await;
-    assert_eq!(ready().await.status, 200);
-    proxy.cut().await;
-    let reply = ready().await;
-    assert_eq!((reply.status, reply.text.as_str()), (503, r#"{"ready":false,"failing":["store"]}"#));
-    assert_eq!(server.ask_operations("/healthz").await.status, 200);
-    proxy.restore();
-    eventually("the server is ready again", async || ready().await.status == 200).await;
-    // Without a word, which is worse.
-    proxy.stall();
-    let reply = ready().await;
-    assert_eq!((reply.status, reply.text.as_str()), (503, r#"{"ready":false,"failing":["store"]}"#));
-}
-
-#[tokio::test]
-async fn a_store_that_is_closed_makes_the_server_unready_on_either_engine() {
-    let server = watched().await;
-    server.app.db.close().await;
-    let reply = server.ask_operations("/readyz").await;
-    assert_eq!((reply.status, reply.text.as_str()), (503, r#"{"ready":false,"failing":["store"]}"#));
-    // The metrics are still there.
-    assert!(server.scrape().await.0.len() > 50);
-}
-
-#[tokio::test]
-async fn a_server_that_stops_is_not_ready_but_still_says_so() {
-    let server = watched().await;
-    server.app.stop.cancel();
-    let reply = server.ask_operations("/readyz").await;
-    assert_eq!((reply.status, reply.text.as_str()), (503, r#"{"ready":false,"failing":["stopping"]}"#));
-    assert_eq!(server.ask_operations("/healthz").await.status, 200);
-    let address = server.operations.unwrap();
-    server.stop().await;
-    eventually("the address is given up", async || tokio::net::TcpStream::connect(address).await.is_err()).await;
 }
 
 #[test]

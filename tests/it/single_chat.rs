@@ -11,7 +11,7 @@ const BY_SYSTEM_USER: &str = "系统把你们拉黑了，不能发送消息";
 const BY_SYSTEM_GUEST: &str = "系统把你们拉黑了，不能发消息";
 const FRIENDS_ONLY_USER: &str = "对方设置成：需要您先成为他的好友才能发消息";
 const FRIENDS_ONLY_GUEST: &str = "你们不是好友关系，对方设置成：先登录才能发消息";
-const ONE_ONLY: &str = "在成为好友之前，对方只允许向他发一条消息";
+pub const ONE_ONLY: &str = "在成为好友之前，对方只允许向他发一条消息";
 const NOBODY: &str = "对方不存在或者被禁用，不能发消息";
 
 async fn send(from: &Person, body: Value) -> Reply {

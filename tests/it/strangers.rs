@@ -3,9 +3,9 @@
 
 use serde_json::json;
 
+use crate::single_chat::ONE_ONLY;
 use crate::support::{Person, TestServer};
 
-const ONE_ONLY: &str = "在成为好友之前，对方只允许向他发一条消息";
 const FRIENDS_ONLY: &str = "对方设置成：需要您先成为他的好友才能发消息";
 const BLOCKED: &str = "对方把你拉黑了，不能发送消息";
 const LOGIN_FIRST: &str = "你们不是好友关系，对方设置成：先登录才能发消息";
