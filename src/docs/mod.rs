@@ -10,6 +10,7 @@ mod story;
 use std::sync::{Arc, OnceLock};
 
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -112,7 +113,9 @@ pub async fn page(State(app): State<Shared>) -> Result<Response> {
 }
 
 /// `GET /docs/{*file}`
-pub async fn file(State(app): State<Shared>, Path(file): Path<String>) -> Result<Response> {
+pub async fn file(State(app): State<Shared>, file: Result<Path<String>, PathRejection>) -> Result<Response> {
+    // What is no UTF-8 is no file's name.
+    let Path(file) = file.map_err(|_| AppError::NotFound)?;
     asset(&app, &file)
 }
 

@@ -275,7 +275,7 @@ async fn the_page_is_whole_and_asks_no_other_host() {
     assert!(start.contains("\"url\": \"/api-docs/openapi.json\""), "{start}");
     assert!(!start.contains("://"), "{start}");
     assert!(start.contains("\"validatorUrl\": \"none\""), "else the page asks validator.swagger.io: {start}");
-    for outside in ["/docs/../config.rs", "/docs/other.js", "/docs/%2e%2e/x"] {
+    for outside in ["/docs/../config.rs", "/docs/other.js", "/docs/%2e%2e/x", "/docs/%FF"] {
         assert_eq!(server.get(outside).await.status, 404, "{outside}");
     }
     server.post("/docs/", json!({})).await.refused(405, "请求方法不允许");
