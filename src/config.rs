@@ -213,7 +213,11 @@ impl Config {
                 .find(|(k, _)| k == key)
                 .map_or_else(|| "default".to_owned(), |(_, origin)| origin.clone())
         };
-        let config = decode(&table, &origin_of)?;
+        let mut config = decode(&table, &origin_of)?;
+        for proxy in &mut config.http.trusted_proxies {
+            // As the addresses that they are compared with.
+            *proxy = proxy.to_canonical();
+        }
         config.check(&origin_of)?;
         Ok(config)
     }
@@ -405,14 +409,14 @@ mod tests {
         let config = load(&[
             ("DATABASE_URL", "mysql://root@127.0.0.1/x"),
             ("QINGNIAO_LISTEN", "127.0.0.1:9"),
-            ("QINGNIAO_HTTP_TRUSTED_PROXIES", "10.0.0.1, 127.0.0.1"),
+            ("QINGNIAO_HTTP_TRUSTED_PROXIES", "10.0.0.1, ::ffff:127.0.0.1"),
             ("QINGNIAO_TOKENS_TTL_DAYS", "7"),
             ("QINGNIAO_COVERS_FFMPEG_DOWNLOAD", " false "),
         ])
         .unwrap();
         assert_eq!(config.listen.port(), 9);
         assert_eq!(config.database_url, "mysql://root@127.0.0.1/x");
-        assert_eq!(config.http.trusted_proxies.len(), 2);
+        assert_eq!(config.http.trusted_proxies, [[10, 0, 0, 1], [127, 0, 0, 1]].map(IpAddr::from));
         assert_eq!(config.tokens.ttl_days, 7);
         assert!(!config.covers.ffmpeg_download);
     }
