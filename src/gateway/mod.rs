@@ -34,6 +34,7 @@ use crate::http::edge::query_token;
 use crate::http::network::bounded_network;
 use crate::http::serve::Origin;
 use crate::hub::{Frame, Socket, Ticket};
+use crate::limits::Seldom;
 
 /// Sockets that prepare their first frames at the same time. A herd of clients after a restart queues here, with next to
 /// nothing in memory, and not in front of the store.
@@ -45,11 +46,13 @@ const CLOSE_WAIT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct State {
     opening: Semaphore,
+    /// That the store is away, which each of a herd would say.
+    told: Seldom,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { opening: Semaphore::new(OPENING_MAX) }
+        Self { opening: Semaphore::new(OPENING_MAX), told: Seldom::default() }
     }
 }
 
@@ -146,7 +149,12 @@ async fn register<'a>(app: &'a App, wire: &mut Wire, caller: &Caller) -> Option<
         Err(cause) => {
             app.metrics.sockets.failed.inc();
             // The store is away: drop TCP without a close frame, so that the client comes back.
-            warn!(cause = cause.for_log(), "a socket could not be opened; its client will retry");
+            if app.gateway.told.is_due() {
+                warn!(
+                    cause = cause.for_log(),
+                    "a socket could not be opened; its client will retry (said once a minute)"
+                );
+            }
             None
         }
     }

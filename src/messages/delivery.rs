@@ -103,7 +103,10 @@ async fn retrying(app: &App, drain: &Drain, readers: &Semaphore) {
             Ok(()) => return,
             Err(cause) => {
                 app.metrics.drains.failed.inc();
-                warn!(cause = cause.for_log(), user.id = %drain.user, "pending messages could not be read; trying again");
+                if app.messages.drains_told.is_due() {
+                    let cause = cause.for_log();
+                    warn!(cause, user.id = %drain.user, "pending messages could not be read; trying again (said once a minute)");
+                }
             }
         }
         sleep(RETRY).await;

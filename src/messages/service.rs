@@ -31,7 +31,7 @@ use crate::groups::model::Room;
 use crate::groups::service as groups;
 use crate::hub::Revoked;
 use crate::ids::{self, GroupId, UserId};
-use crate::limits::Budget;
+use crate::limits::{Budget, Seldom};
 
 /// How long a message may be revoked, by the server's own record (decision 19).
 const REVOKE_MS: i64 = 5 * MINUTE_MS;
@@ -60,6 +60,8 @@ pub struct State {
     /// to a group with one large picture in it would else have it ten thousand times in memory, for as long as the slowest of them
     /// reads.
     pub(super) large: Budget<IpAddr>,
+    /// That the store is away, which each drain would say.
+    pub(super) drains_told: Seldom,
 }
 
 impl State {
@@ -74,6 +76,7 @@ impl State {
             answering: Answering::default(),
             committer,
             large: Budget::new(LARGE_BYTES_MAX, LARGE_BY_NETWORK_MAX),
+            drains_told: Seldom::default(),
         }
     }
 
