@@ -1,7 +1,7 @@
 //! Statements on `users`, `profiles` and `sessions`.
 
 use super::model::{AccountRow, DeviceStats, Found, NewUser, Profile, Role, SessionRow, User};
-use crate::db::sql::{ROWS_MAX, Sql};
+use crate::db::sql::{ROWS_MAX, Sql, bigint};
 use crate::db::{Conn, dialect, execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional, packed};
 use crate::error::Result;
 use crate::ids::UserId;
@@ -317,7 +317,7 @@ pub async fn list_expired_sessions(conn: &mut Conn<'_>, before_ms: i64, limit: u
         (UserId, String),
         "SELECT user_id, role FROM sessions WHERE expires_at < ? ORDER BY expires_at LIMIT ?",
         before_ms,
-        i64::try_from(limit).unwrap_or(i64::MAX)
+        bigint(limit)
     )
 }
 

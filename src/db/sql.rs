@@ -6,6 +6,12 @@ use sqlx::SqlStr;
 /// Most rows or list members in one statement: enough to share its cost, few enough to keep the statement cache small
 /// (each length is one prepared statement).
 pub const ROWS_MAX: usize = 64;
+const _: () = assert!(ROWS_MAX <= 100, "MySQL and SQLite both bound the values of one statement");
+
+/// A length or a limit as a value to bind.
+pub fn bigint(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
 
 /// A statement built from literals; values are always bound.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use super::model::{AVATARS_MAX, Counters, Group, Joined, MEMBER_ACTIVE, Member, Participant};
 use super::service::Reserved;
-use crate::db::sql::{ROWS_MAX, Sql};
+use crate::db::sql::{Sql, bigint};
 use crate::db::{Conn, dialect, execute, execute_with, fetch_all, fetch_all_with, fetch_optional};
 use crate::error::Result;
 use crate::ids::{GroupId, MemberId, SubscriptionId, UserId};
@@ -181,7 +181,7 @@ pub async fn list_avatars(conn: &mut Conn<'_>, id: GroupId) -> Result<Vec<(Strin
          WHERE group_id = ? AND status = 1 ORDER BY id LIMIT ?) first \
          CROSS JOIN group_members m ON m.id = first.id CROSS JOIN users u ON u.id = m.user_id ORDER BY m.id",
         id,
-        i64::try_from(AVATARS_MAX).unwrap_or(i64::MAX)
+        bigint(AVATARS_MAX)
     )
 }
 
@@ -340,7 +340,7 @@ pub async fn list_ended_subscriptions(
         " WHERE m.group_id = s.group_id ORDER BY m.seq LIMIT 1) <= s.until_seq THEN 1 ELSE 0 END AS needed \
          FROM subscriptions s WHERE s.open_mark IS NULL AND s.id > ? ORDER BY s.id LIMIT ?",
     );
-    fetch_all!(conn, (SubscriptionId, i64), sql, after, i64::try_from(limit).unwrap_or(i64::MAX))
+    fetch_all!(conn, (SubscriptionId, i64), sql, after, bigint(limit))
 }
 
 /// Forgets up to [`ROWS_MAX`] subscriptions. Returns how many there were.
@@ -354,5 +354,3 @@ pub async fn delete_subscriptions(conn: &mut Conn<'_>, ids: &[SubscriptionId]) -
     })?;
     Ok(done.rows)
 }
-
-const _: () = assert!(ROWS_MAX <= 100, "MySQL and SQLite both bound the values of one statement");

@@ -10,6 +10,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use super::model::{Due, Progress, Subscription};
 use super::store;
 use crate::db::Conn;
+use crate::db::sql::bigint;
 use crate::error::Result;
 use crate::ids::{GroupId, MessageId, SubscriptionId, UserId};
 
@@ -134,7 +135,7 @@ impl Agenda {
         while let Some(count) = TOGETHER.into_iter().find(|count| *count <= rest.len()) {
             let (now, later) = rest.split_at(count);
             let subscriptions: Vec<Subscription> = now.iter().map(|(_, subscription)| *subscription).collect();
-            let rows = store::list_due_group(conn, self.user, self.after, &subscriptions, limit(self.step)).await?;
+            let rows = store::list_due_group(conn, self.user, self.after, &subscriptions, bigint(self.step)).await?;
             let mut by_subscription: HashMap<i64, Vec<Due>> = HashMap::with_capacity(count);
             for due in rows {
                 by_subscription.entry(due.subscription).or_default().push(due);
@@ -152,11 +153,11 @@ impl Agenda {
     async fn read_direct(&self, conn: &mut Conn<'_>, after: MessageId) -> Result<Vec<Due>> {
         let mut rows = Vec::new();
         if after < self.filed {
-            rows = store::list_due_filed(conn, self.user, after, self.filed, limit(self.step)).await?;
+            rows = store::list_due_filed(conn, self.user, after, self.filed, bigint(self.step)).await?;
         }
         let after = after.max(self.filed);
         if rows.len() < self.step && after < self.newest {
-            let room = limit(self.step - rows.len());
+            let room = bigint(self.step - rows.len());
             rows.extend(store::list_due_unfiled(conn, self.user, after, self.newest, room).await?);
         }
         Ok(rows)
@@ -185,7 +186,7 @@ async fn read_subscriptions(conn: &mut Conn<'_>, user: UserId) -> Result<Vec<Sub
     let mut subscriptions: Vec<Subscription> = Vec::new();
     let mut after = GroupId(0);
     loop {
-        let page = store::list_subscriptions(conn, user, after, limit(SUBSCRIPTIONS_MAX)).await?;
+        let page = store::list_subscriptions(conn, user, after, bigint(SUBSCRIPTIONS_MAX)).await?;
         let Some(last) =
             page.last().filter(|_| page.len() == SUBSCRIPTIONS_MAX).map(|subscription| subscription.group_id)
         else {
@@ -197,8 +198,4 @@ async fn read_subscriptions(conn: &mut Conn<'_>, user: UserId) -> Result<Vec<Sub
         after = if others { GroupId(last.0 - 1) } else { last };
         subscriptions.extend(page.into_iter().filter(|subscription| subscription.group_id <= after));
     }
-}
-
-fn limit(step: usize) -> i64 {
-    i64::try_from(step).unwrap_or(i64::MAX)
 }

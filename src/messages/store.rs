@@ -4,7 +4,7 @@
 use super::model::{
     Address, Aging, Audience, Due, Filed, Holder, Inbox, NewMessage, Progress, Received, Sent, Subscription,
 };
-use crate::db::sql::{ROWS_MAX, Sql};
+use crate::db::sql::{Sql, bigint};
 use crate::db::{Conn, dialect, execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional};
 use crate::error::Result;
 use crate::ids::{GroupId, MessageId, SubscriptionId, UserId};
@@ -31,7 +31,7 @@ pub async fn insert(conn: &mut Conn<'_>, rows: &[(&NewMessage, Option<i64>)]) ->
                 .bind(*seq)
                 .bind(audience as i64)
                 .bind(message.created_at)
-                .bind(i64::try_from(message.body.len()).unwrap_or(i64::MAX))
+                .bind(bigint(message.body.len()))
                 .bind(std::str::from_utf8(&message.body).expect("a body is JSON text of our own"));
         }
         q
@@ -49,7 +49,7 @@ pub async fn find_sent(conn: &mut Conn<'_>, uuid: &uuid::Uuid) -> Result<Option<
 }
 
 pub async fn update_body(conn: &mut Conn<'_>, id: MessageId, body: &str) -> Result<()> {
-    let size = i64::try_from(body.len()).unwrap_or(i64::MAX);
+    let size = bigint(body.len());
     execute!(conn, "UPDATE messages SET body = ?, size = ? WHERE id = ?", body, size, id)?;
     Ok(())
 }
@@ -281,7 +281,7 @@ pub async fn list_received(
          WHERE m.id > ? AND m.id <= ? ORDER BY m.id LIMIT ?",
         after,
         up_to,
-        rows(limit)
+        bigint(limit)
     )
 }
 
@@ -294,7 +294,7 @@ pub async fn list_inboxes(conn: &mut Conn<'_>, from: UserId, limit: usize) -> Re
          (SELECT b.message_id FROM backlog b WHERE b.user_id = i.user_id ORDER BY b.message_id LIMIT 1) AS oldest_id \
          FROM inboxes i WHERE i.user_id >= ? ORDER BY i.user_id LIMIT ?",
         from,
-        rows(limit)
+        bigint(limit)
     )
 }
 
@@ -307,7 +307,7 @@ pub async fn list_filed(conn: &mut Conn<'_>, user: UserId, up_to: MessageId, lim
          WHERE b.user_id = ? AND b.message_id <= ? ORDER BY b.message_id LIMIT ?",
         user,
         up_to,
-        rows(limit)
+        bigint(limit)
     )
 }
 
@@ -336,7 +336,7 @@ pub async fn list_groups(
         " WHERE m.group_id = g.id ORDER BY m.seq LIMIT 1) AS oldest_id \
          FROM chat_groups g WHERE g.id >= ? ORDER BY g.id LIMIT ?",
     );
-    fetch_all!(conn, (GroupId, Option<MessageId>), sql, from, rows(limit))
+    fetch_all!(conn, (GroupId, Option<MessageId>), sql, from, bigint(limit))
 }
 
 /// A group's messages after a number, oldest first (index `messages_group`).
@@ -346,7 +346,7 @@ pub async fn list_in_group(conn: &mut Conn<'_>, group: GroupId, after: i64, limi
         &dialect::by_index(conn.engine(), "messages_group"),
         " WHERE group_id = ? AND seq > ? ORDER BY seq LIMIT ?",
     );
-    fetch_all!(conn, Aging, sql, group, after, rows(limit))
+    fetch_all!(conn, Aging, sql, group, after, bigint(limit))
 }
 
 /// Subscriptions of the group that have not passed its messages from `first` to `last` and have not ended before them (index
@@ -363,7 +363,7 @@ pub async fn list_holders(
         &dialect::by_index(conn.engine(), "subscriptions_open"),
         " WHERE group_id = ? AND delivered_seq < ? AND until_seq >= ? LIMIT ?",
     );
-    fetch_all!(conn, Holder, sql, group, last, first, rows(limit))
+    fetch_all!(conn, Holder, sql, group, last, first, bigint(limit))
 }
 
 /// Forgets up to [`ROWS_MAX`] messages. Returns how many there were.
@@ -406,7 +406,7 @@ pub async fn list_early_receipts(
         early_where!("e.user_id = ? AND e.message_id > ? ORDER BY e.message_id LIMIT ?"),
         user,
         after,
-        rows(limit)
+        bigint(limit)
     )
 }
 
@@ -421,7 +421,7 @@ pub async fn list_early_receipts_after(
         (UserId, MessageId, i64),
         early_where!("e.user_id > ? ORDER BY e.user_id, e.message_id LIMIT ?"),
         user,
-        rows(limit)
+        bigint(limit)
     )
 }
 
@@ -436,10 +436,6 @@ pub async fn delete_early_receipts(conn: &mut Conn<'_>, user: UserId, messages: 
         q
     })?;
     Ok(done.rows)
-}
-
-fn rows(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 pub async fn contact_exists(conn: &mut Conn<'_>, sender: UserId, recipient: UserId) -> Result<bool> {
@@ -465,5 +461,3 @@ pub async fn insert_contacts(conn: &mut Conn<'_>, pairs: &[(UserId, UserId)]) ->
     })?;
     Ok(())
 }
-
-const _: () = assert!(ROWS_MAX <= 100, "MySQL and SQLite both bound the values of one statement");
