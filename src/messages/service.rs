@@ -80,9 +80,13 @@ impl State {
         }
     }
 
-    /// Messages that wait to be committed, confirmations that wait to be written, messages that are not filed.
-    pub fn waiting(&self) -> (usize, usize, usize) {
-        (self.committer.waiting(), self.receipts.waiting(), self.backlog.unfiled())
+    /// What waits in each queue: messages to be committed, confirmations to be written, messages to be filed.
+    pub fn queues(&self) -> [(&'static str, usize); 3] {
+        [
+            ("commit", self.committer.waiting()),
+            ("receipts", self.receipts.waiting()),
+            ("filing", self.backlog.unfiled()),
+        ]
     }
 
     /// Bytes of the room for large messages that is taken: by what drains have read, or are about to.

@@ -93,9 +93,8 @@ impl Gauges {
     /// Looks at everything.
     pub fn look(&self, app: &App) {
         self.look_at_connections(app);
-        let (commit, receipts, filing) = app.messages.waiting();
         let runtime = tokio::runtime::Handle::current().metrics().global_queue_depth();
-        for (queue, length) in [("commit", commit), ("receipts", receipts), ("filing", filing), ("runtime", runtime)] {
+        for (queue, length) in app.messages.queues().into_iter().chain([("runtime", runtime)]) {
             self.queues.with_label_values(&[queue]).set(length as u64);
         }
         for pool in app.db.pools() {
