@@ -348,17 +348,22 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// From one person to another.
-    pub fn single(from: &User, from_name: &str, to: &User, to_name: &str, text: String, now_ms: i64) -> Self {
+    /// What every notice has: whom it is from and to, each with a name and a picture, and what to show.
+    pub(super) fn new(
+        (from_id, from_name, from_avatar): (Party, &str, &str),
+        (chat_type, to_id, to_name, to_avatar): (ChatType, i64, &str, &str),
+        text: String,
+        now_ms: i64,
+    ) -> Self {
         Self {
             id: crate::ids::uuid(),
-            from_avatar: from.avatar.clone(),
+            from_avatar: from_avatar.to_owned(),
             from_name: from_name.to_owned(),
-            from_id: Party::Id(from.id.0),
-            to_id: to.id.0,
+            from_id,
+            to_id,
             to_name: to_name.to_owned(),
-            to_avatar: to.avatar.clone(),
-            chat_type: ChatType::Single,
+            to_avatar: to_avatar.to_owned(),
+            chat_type,
             kind: "systemNotice",
             action_type: None,
             data: Text::new(text),
@@ -369,6 +374,12 @@ impl Notice {
             redirect: None,
             msgid_key: None,
         }
+    }
+
+    /// From one person to another.
+    pub fn single(from: &User, from_name: &str, to: &User, to_name: &str, text: String, now_ms: i64) -> Self {
+        let from = (Party::Id(from.id.0), from_name, from.avatar.as_str());
+        Self::new(from, (ChatType::Single, to.id.0, to_name, &to.avatar), text, now_ms)
     }
 
     /// A card from the system to a person; `key` becomes `redirect-<key>`, by which the client tells cards apart.
@@ -384,25 +395,10 @@ impl Notice {
 
     /// To a group, with the group as it is now.
     pub fn group(from: Party, from_name: &str, from_avatar: &str, room: &Room, text: String, now_ms: i64) -> Self {
-        Self {
-            id: crate::ids::uuid(),
-            from_avatar: from_avatar.to_owned(),
-            from_name: from_name.to_owned(),
-            from_id: from,
-            to_id: room.group.id.0,
-            to_name: room.group.name.clone(),
-            to_avatar: room.group.avatar.clone(),
-            chat_type: ChatType::Group,
-            kind: "systemNotice",
-            action_type: None,
-            data: Text::new(text),
-            options: Map::new(),
-            create_time: now_ms,
-            isremove: 0,
-            group: Some(serde_json::to_value(room.group.card()).expect("a card is plain data")),
-            redirect: None,
-            msgid_key: None,
-        }
+        let group = &room.group;
+        let to = (ChatType::Group, group.id.0, group.name.as_str(), group.avatar.as_str());
+        let card = serde_json::to_value(group.card()).expect("a card is plain data");
+        Self { group: Some(card), ..Self::new((from, from_name, from_avatar), to, text, now_ms) }
     }
 
     /// The JSON of the notice.

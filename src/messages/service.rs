@@ -308,25 +308,14 @@ fn revoke_notice(me: &User, asked: &Revocation, room: Option<&Room>, uuid: &Uuid
     let member = room.and_then(|room| room.member(me.id));
     let name = name_in_group(member, me);
     let gap = if room.is_some() { " " } else { "" };
+    let from = (Party::Id(me.id.0), name, avatar_in_group(member, me));
+    let to = (asked.chat_type, asked.to, asked.to_name.as_str(), asked.to_avatar.as_str());
     Notice {
         // As the message has it, however it was asked for: the others look it up by its text.
         id: uuid.to_string(),
-        from_avatar: avatar_in_group(member, me).to_owned(),
-        from_name: name.to_owned(),
-        from_id: Party::Id(me.id.0),
-        to_id: asked.to,
-        to_name: asked.to_name.clone(),
-        to_avatar: asked.to_avatar.clone(),
-        chat_type: asked.chat_type,
-        kind: "systemNotice",
         action_type: Some("revoke"),
-        data: super::model::Text::new(format!("{name}{gap}撤回了一条消息")),
-        options: serde_json::Map::new(),
-        create_time: now_ms,
-        isremove: 0,
         group: Some(Value::Null),
-        redirect: None,
-        msgid_key: None,
+        ..Notice::new(from, to, format!("{name}{gap}撤回了一条消息"), now_ms)
     }
 }
 
