@@ -222,7 +222,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The defaults alone, for tests.
+    /// The defaults alone.
     pub fn defaults() -> Self {
         Self::load(None, &|_| None).expect("the embedded defaults are valid")
     }

@@ -1,6 +1,4 @@
 //! Accounts: who somebody is, their tokens and passwords, and what they may change of themselves.
-//!
-//! This feature is the one to read first: every other has the same files.
 
 mod argon;
 pub mod auth;

@@ -210,7 +210,8 @@ impl<'a> Post<'a> {
 
     /// Makes everything durable, then pushes it to those who are connected. After an error nothing was acknowledged.
     pub async fn commit(self) -> Result<()> {
-        let Self { app, tx, stored, reserved, changes, _order, .. } = self;
+        // The lock outlives the rest.
+        let Self { _order, app, tx, stored, reserved, changes, .. } = self;
         tx.commit().await?;
         changes.committed();
         for reserved in &reserved {

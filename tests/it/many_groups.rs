@@ -2,7 +2,7 @@
 
 use crate::support::TestServer;
 
-/// More than `messages/agenda.rs` reads in one statement (`STAYS_MAX`).
+/// More than `messages/agenda.rs` reads in one statement (`SUBSCRIPTIONS_MAX`).
 const MANY: i64 = 10_050;
 
 /// An INSERT from the numbers 0 and up to a bound that is bound last, in words that both engines know.
