@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use crate::http::stream::Guarded;
+use crate::http::stream::TimedStream;
 use crate::hub::Frame;
 
 /// tungstenite fills its read buffer as soon as it reads, so each idle socket costs this much. Clients send next to
@@ -91,7 +91,7 @@ impl Wire {
     /// Takes the TCP stream out of hyper; hyper's buffers are gone when this returns.
     pub async fn new(upgraded: Upgraded) -> Result<Self> {
         let parts = upgraded
-            .downcast::<TokioIo<Guarded>>()
+            .downcast::<TokioIo<TimedStream>>()
             .map_err(|_| Error::new(ErrorKind::Unsupported, "the connection is not plain TCP"))?;
         let (stream, early) = (parts.io.into_inner().into_inner(), parts.read_buf.to_vec());
         drop(parts.read_buf);

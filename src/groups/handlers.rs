@@ -55,13 +55,12 @@ pub(super) struct ListedGroup<'a> {
     #[serde(flatten)]
     group: Card<'a>,
     /// The asker's own place.
-    group_users: [Place<'a>; 1],
+    group_users: [OwnPlace<'a>; 1],
 }
 
 /// The asker's own place in a listed group.
 #[derive(Serialize, ToSchema)]
-#[schema(as = OwnPlace)]
-pub(super) struct Place<'a> {
+pub(super) struct OwnPlace<'a> {
     group_id: GroupId,
     user_id: UserId,
     /// The name in this group, or "".
@@ -72,8 +71,12 @@ pub(super) struct Place<'a> {
 
 impl<'a> ListedGroup<'a> {
     fn new(me: UserId, joined: &'a Joined) -> Self {
-        let place =
-            Place { group_id: joined.group.id, user_id: me, nickname: &joined.my_nickname, avatar: &joined.my_avatar };
+        let place = OwnPlace {
+            group_id: joined.group.id,
+            user_id: me,
+            nickname: &joined.my_nickname,
+            avatar: &joined.my_avatar,
+        };
         Self { group: joined.group.listed(), group_users: [place] }
     }
 }

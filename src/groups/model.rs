@@ -152,7 +152,7 @@ impl Member {
 
 /// One member as a message sees it: small, since a message to thousands who are connected looks at each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ear {
+pub struct Recipient {
     /// Who it is.
     pub user: UserId,
     /// Where this subscription's deliveries are counted.
@@ -169,7 +169,7 @@ pub struct People {
     /// In the order in which they came.
     members: Vec<Member>,
     /// In the order of user ids, for the search of one.
-    ears: Vec<Ear>,
+    recipients: Vec<Recipient>,
     /// The same people, for the search of those who are connected.
     crowd: Crowd,
     active: usize,
@@ -178,11 +178,11 @@ pub struct People {
 impl People {
     /// Builds the indexes over the members.
     pub fn new(members: Vec<Member>) -> Self {
-        let mut ears: Vec<_> = (0..).zip(&members).map(|(place, member)| Ear::of(place, member)).collect();
-        ears.sort_unstable_by_key(|ear| ear.user);
-        let crowd = Crowd::new(ears.iter().map(|ear| ear.user));
-        let active = ears.iter().filter(|ear| ear.active).count();
-        Self { members, ears, crowd, active }
+        let mut recipients: Vec<_> = (0..).zip(&members).map(|(place, member)| Recipient::of(place, member)).collect();
+        recipients.sort_unstable_by_key(|recipient| recipient.user);
+        let crowd = Crowd::new(recipients.iter().map(|recipient| recipient.user));
+        let active = recipients.iter().filter(|recipient| recipient.active).count();
+        Self { members, recipients, crowd, active }
     }
 
     /// With one member more, or in another standing or under another name.
@@ -203,12 +203,12 @@ impl People {
     }
 
     fn place(&self, user: UserId) -> Option<usize> {
-        let found = self.ears.binary_search_by_key(&user, |ear| ear.user).ok()?;
-        Some(self.ears[found].place as usize)
+        let found = self.recipients.binary_search_by_key(&user, |recipient| recipient.user).ok()?;
+        Some(self.recipients[found].place as usize)
     }
 }
 
-impl Ear {
+impl Recipient {
     const fn of(place: u32, member: &Member) -> Self {
         Self { user: member.user_id, subscription: member.subscription, active: member.is_active(), place }
     }
@@ -235,8 +235,8 @@ impl Room {
     }
 
     /// Those of all who are connected, in the order of their ids: the absent cost nothing, however many they are.
-    pub fn connected<'a>(&'a self, hub: &'a Hub) -> impl Iterator<Item = &'a Ear> {
-        hub.connected(&self.people.crowd).map(|place| &self.people.ears[place])
+    pub fn connected<'a>(&'a self, hub: &'a Hub) -> impl Iterator<Item = &'a Recipient> {
+        hub.connected(&self.people.crowd).map(|place| &self.people.recipients[place])
     }
 
     /// How many are in it, in whatever standing.

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName, header};
 
 /// What a GET asks of a representation that it may already have in part or whole.
 #[derive(Clone, Debug, Default)]
-pub struct Wish {
+pub struct Preconditions {
     none_match: Option<String>,
     modified_since: Option<SystemTime>,
     range: Option<String>,
@@ -31,7 +31,7 @@ pub enum Answer {
     Unsatisfiable,
 }
 
-impl Wish {
+impl Preconditions {
     /// Reads the headers; what cannot be read counts as absent, as the RFC asks.
     pub fn new(headers: &HeaderMap) -> Self {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -108,7 +108,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        Wish::new(&map).answer(ETAG, at(1_000_000), 10)
+        Preconditions::new(&map).answer(ETAG, at(1_000_000), 10)
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tracing::{debug, warn};
 use super::edge::Bounds;
 use super::entrance::{Entrance, let_in};
 use super::slots::{Places, Slot, Slots};
-use super::stream::Guarded;
+use super::stream::TimedStream;
 use crate::limits::Seldom;
 use crate::metrics::Connections;
 
@@ -133,7 +133,7 @@ where
     F: Future<Output = Response> + Send + 'static,
 {
     let peer = origin.peer;
-    let (stream, head_timer) = Guarded::new(stream, origin.slot.clone(), timeouts.stall, timeouts.head);
+    let (stream, head_timer) = TimedStream::new(stream, origin.slot.clone(), timeouts.stall, timeouts.head);
     let heads = head_timer.clone();
     let mut http = Builder::new();
     http.timer(head_timer).header_read_timeout(timeouts.idle).max_buf_size(HEAD_BYTES_MAX);

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// A TCP stream whose peer must take what is written to it.
 #[derive(Debug)]
-pub struct Guarded {
+pub struct TimedStream {
     stream: TcpStream,
     heads: Arc<Heads>,
     stall: Duration,
@@ -40,7 +40,7 @@ struct Slow {
     timer: Pin<Box<tokio::time::Sleep>>,
 }
 
-impl Guarded {
+impl TimedStream {
     /// Over `stream`; whoever takes no bytes for `stall` is dropped, and whoever takes `head_timeout` for a head. The timer is
     /// for hyper, as that of heads.
     pub fn new(stream: TcpStream, slot: Arc<Slot>, stall: Duration, head_timeout: Duration) -> (Self, HeadTimer) {
@@ -88,7 +88,7 @@ impl Slow {
     }
 }
 
-impl AsyncRead for Guarded {
+impl AsyncRead for TimedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
@@ -99,7 +99,7 @@ impl AsyncRead for Guarded {
     }
 }
 
-impl AsyncWrite for Guarded {
+impl AsyncWrite for TimedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
         // In a reply, these words would be the client's or a file's.
         if let Some(reply) = self.heads.is_reading().then(|| refusal(buf)).flatten() {

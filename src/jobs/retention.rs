@@ -1,4 +1,4 @@
-//! Deletes what nobody needs any more: old messages that everybody has received, and marks that have become void. Without it
+//! Deletes what nobody needs any more: old messages that everybody has received, and early receipts that have become void. Without it
 //! the store would grow for ever.
 //!
 //! Nothing that is pending is ever deleted, however old: who comes back after years gets it. What may go is said by the feature
@@ -82,20 +82,20 @@ pub async fn sweep(app: &App, swept: &mut Swept) -> Result<()> {
     let old = if days > 0 { Some(paced(messages::find_old(app, now_ms - days * DAY_MS)).await?) } else { None };
     let mut count = (&counts.messages, &mut swept.messages);
     if let Some(old) = old {
-        let find = |place| messages::find_received(app, old, place);
+        let find = |position| messages::find_received(app, old, position);
         let delete = |ids| messages::delete_messages(app, ids);
-        walk(messages::first_place(app), find, delete, &mut count).await?;
-        let find = |place| messages::find_undue(app, old, place);
+        walk(messages::first_position(app), find, delete, &mut count).await?;
+        let find = |position| messages::find_undue(app, old, position);
         walk((GroupId::default(), 0), find, delete, &mut count).await?;
     }
     let find = |user| messages::find_spent(app, old, user);
     let delete = |spent| messages::delete_spent(app, spent);
     walk(UserId::default(), find, delete, &mut count).await?;
-    let find = |place| messages::find_void_marks(app, place);
-    let delete = |marks| messages::delete_marks(app, marks);
+    let find = |position| messages::find_void_early_receipts(app, position);
+    let delete = |receipts| messages::delete_early_receipts(app, receipts);
     let first = (UserId::default(), MessageId::default());
     walk(first, find, delete, &mut (&counts.early_receipts, &mut swept.early_receipts)).await?;
-    let find = |place| groups::find_spent_subscriptions(app, place);
+    let find = |position| groups::find_spent_subscriptions(app, position);
     let delete = |ids| groups::delete_subscriptions(app, ids);
     walk(SubscriptionId::default(), find, delete, &mut (&counts.subscriptions, &mut swept.subscriptions)).await?;
     let before_ms = now_ms - EXPIRED_MS;
@@ -115,15 +115,15 @@ where
     F: Future<Output = Result<(Vec<T>, Option<P>)>>,
     D: Future<Output = Result<u64>>,
 {
-    let mut place = Some(first);
-    while let Some(at) = place {
+    let mut position = Some(first);
+    while let Some(at) = position {
         let (found, next) = paced(find(at)).await?;
         for rows in found.chunks(ROWS_MAX) {
             let count = paced(delete(rows.to_vec())).await?;
             counter.inc_by(count);
             **deleted += count;
         }
-        place = next;
+        position = next;
     }
     Ok(())
 }

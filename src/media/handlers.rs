@@ -19,7 +19,7 @@ use super::{form, qrcode};
 use crate::accounts::auth::{ClientAddress, CurrentUser};
 use crate::app::Shared;
 use crate::error::{AppError, Result};
-use crate::http::conditional::Wish;
+use crate::http::conditional::Preconditions;
 use crate::http::fields::{is_truthy, shown};
 use crate::http::serve::{Origin, base_url};
 use crate::http::{Draft, Fields, Params, Payload, bare, ok};
@@ -207,7 +207,7 @@ pub async fn qr_code(
 ) -> Result<Response> {
     let text = service::code_text(&app, me.user.id, &code).await?;
     let etag = qrcode::etag(&text);
-    let mut response = if Wish::new(&headers).has(&etag) {
+    let mut response = if Preconditions::new(&headers).has(&etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let mut response = Response::new(service::code_picture(&app, me.user.id, text).await?.into());

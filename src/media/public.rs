@@ -26,7 +26,7 @@ use super::places::Place;
 use crate::accounts::auth::ClientAddress;
 use crate::app::{App, Shared};
 use crate::error::{AppError, Result};
-use crate::http::conditional::{Answer, Wish};
+use crate::http::conditional::{Answer, Preconditions};
 use crate::http::network::turn_of;
 
 /// Up to here a file is read at once; larger ones are streamed.
@@ -68,20 +68,20 @@ pub async fn serve(
 ) -> Result<Response<Body>> {
     let uri = request.uri();
     let place = uri.path().strip_prefix("/public/").and_then(Place::parse).ok_or(AppError::NotFound)?;
-    let wish = Wish::new(request.headers());
+    let preconditions = Preconditions::new(request.headers());
     if place.upload && uri.query().is_some_and(|query| query.contains(SNAPSHOT)) && is_video(&place) {
         let picture = poster(&app, &place, ip).await?;
-        return reply(&app, picture, wish, label("png", true)).await;
+        return reply(&app, picture, preconditions, label("png", true)).await;
     }
     let path = app.config.public_dir.join(&place.relative);
     if !place.folder {
-        return reply(&app, path, wish, label(place.extension(), place.upload)).await;
+        return reply(&app, path, preconditions, label(place.extension(), place.upload)).await;
     }
     // A folder of the operator's may have a page of its own, as an H5 client that is put there; uploads have none.
     if place.upload {
         return Err(AppError::NotFound);
     }
-    reply(&app, path.join("index.html"), wish, label("html", false)).await
+    reply(&app, path.join("index.html"), preconditions, label("html", false)).await
 }
 
 fn is_video(place: &Place) -> bool {
@@ -128,10 +128,10 @@ fn label(extension: &str, upload: bool) -> Label {
     Label { mime: mime.unwrap_or(HeaderValue::from_static(guess)), cache: ASK_AGAIN, attachment: false, upload }
 }
 
-async fn reply(app: &App, path: PathBuf, wish: Wish, mut label: Label) -> Result<Response<Body>> {
+async fn reply(app: &App, path: PathBuf, preconditions: Preconditions, mut label: Label) -> Result<Response<Body>> {
     let reads = &app.media.reads;
     let sniff = label.upload && !label.attachment;
-    let opened = read(reads, move || open(&path, &wish, sniff)).await.map_err(|cause| refusal(&cause))?;
+    let opened = read(reads, move || open(&path, &preconditions, sniff)).await.map_err(|cause| refusal(&cause))?;
     let Opened { answer, etag, modified, len, markup, content } = opened;
     if markup {
         label.mime = HeaderValue::from_static(kinds::OPAQUE);
@@ -214,7 +214,7 @@ fn stream(reads: Arc<Semaphore>, file: File, len: u64) -> Body {
 }
 
 /// Opens a file, decides what of it is wanted, and reads that if it is little. With `sniff` it looks at its beginning as well.
-fn open(path: &Path, wish: &Wish, sniff: bool) -> io::Result<Opened> {
+fn open(path: &Path, preconditions: &Preconditions, sniff: bool) -> io::Result<Opened> {
     // Looked at before it is opened: a pipe would wait for a writer.
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::ErrorKind::NotFound.into());
@@ -227,7 +227,7 @@ fn open(path: &Path, wish: &Wish, sniff: bool) -> io::Result<Opened> {
     let markup = kinds::is_markup(&head[..begun]);
     let nanos = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let etag = format!("\"{len:x}-{nanos:x}\"");
-    let answer = wish.answer(&etag, modified, len);
+    let answer = preconditions.answer(&etag, modified, len);
     let (start, wanted) = match answer {
         Answer::Whole => (0, len),
         Answer::Part { start, len } => (start, len),

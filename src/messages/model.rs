@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::accounts::User;
-use crate::groups::model::{Card, Ear, Member, Room};
+use crate::groups::model::{Card, Member, Recipient, Room};
 use crate::hub::Frame;
 use crate::ids::{GroupId, MessageId, SubscriptionId, UserId};
 
@@ -37,10 +37,10 @@ pub enum Audience {
 
 impl Audience {
     /// Whether a member in this standing is among the recipients.
-    pub fn includes(self, ear: &Ear, sender: UserId) -> bool {
+    pub fn includes(self, recipient: &Recipient, sender: UserId) -> bool {
         match self {
-            Self::Others => ear.active && ear.user != sender,
-            Self::Members => ear.active,
+            Self::Others => recipient.active && recipient.user != sender,
+            Self::Members => recipient.active,
             Self::Everyone => true,
         }
     }

@@ -271,9 +271,10 @@ fn push(app: &App, Stored { id, message, room, about }: &Stored, now_ms: i64) {
         }
         (Address::Group(_, audience), Some((room, seq))) => {
             let mut left = audience.count(room, message.sender);
-            for ear in room.connected(&app.hub).filter(|ear| audience.includes(ear, message.sender)) {
-                let stream = Stream::Group(ear.subscription, *seq);
-                left -= usize::from(app.hub.push(ear.user, &frame, Receipt { message: *id, stream }, about.as_ref()));
+            for recipient in room.connected(&app.hub).filter(|recipient| audience.includes(recipient, message.sender)) {
+                let stream = Stream::Group(recipient.subscription, *seq);
+                left -=
+                    usize::from(app.hub.push(recipient.user, &frame, Receipt { message: *id, stream }, about.as_ref()));
             }
             left
         }

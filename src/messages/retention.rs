@@ -22,8 +22,8 @@ const INBOXES_MAX: usize = 512;
 const GROUPS_MAX: usize = 16;
 /// Subscriptions that are read to judge a group's oldest messages. If that many are behind them, they are all taken to be needed.
 const HOLDERS_MAX: usize = 1000;
-/// Marks looked at in one step.
-const MARKS_MAX: usize = 512;
+/// Early receipts looked at in one step.
+const EARLY_RECEIPTS_MAX: usize = 512;
 
 /// Which messages are old.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ pub async fn find_old(app: &App, before_ms: i64) -> Result<Old> {
 
 /// Where a pass over the messages is.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct Position {
     /// The last message that was looked at.
     after: MessageId,
     /// One that is too young was passed over: the next pass has to begin before it.
@@ -62,19 +62,19 @@ pub struct Place {
 
 /// Where a pass over the messages begins. What is kept before that is pending and therefore filed: once it was received,
 /// [`find_spent`] finds it. So one pass does not walk again over what the last one left.
-pub fn first_place(app: &App) -> Place {
-    Place { after: MessageId(app.messages.looked_through.load(Ordering::Relaxed)), left_one: false }
+pub fn first_position(app: &App) -> Position {
+    Position { after: MessageId(app.messages.looked_through.load(Ordering::Relaxed)), left_one: false }
 }
 
 /// Looks for old direct messages that were received, after one of them. Returns them, and where to go on. All that were found
 /// before must be deleted.
-pub async fn find_received(app: &App, old: Old, place: Place) -> Result<(Vec<MessageId>, Option<Place>)> {
-    let mut left_one = place.left_one;
+pub async fn find_received(app: &App, old: Old, position: Position) -> Result<(Vec<MessageId>, Option<Position>)> {
+    let mut left_one = position.left_one;
     if !left_one {
-        app.messages.looked_through.store(place.after.0, Ordering::Relaxed);
+        app.messages.looked_through.store(position.after.0, Ordering::Relaxed);
     }
     let mut reader = app.db.read().await?;
-    let page = store::list_received(&mut reader.conn(), place.after, old.last, MESSAGES_MAX).await?;
+    let page = store::list_received(&mut reader.conn(), position.after, old.last, MESSAGES_MAX).await?;
     let next = page.get(MESSAGES_MAX - 1).map(|last| last.id);
     let mut found = Vec::new();
     for message in &page {
@@ -84,7 +84,7 @@ pub async fn find_received(app: &App, old: Old, place: Place) -> Result<(Vec<Mes
             found.push(message.id);
         }
     }
-    Ok((found, next.map(|after| Place { after, left_one })))
+    Ok((found, next.map(|after| Position { after, left_one })))
 }
 
 /// Something of a backlog that was received: a row that is no longer needed, and perhaps a message.
@@ -203,28 +203,31 @@ pub async fn delete_messages(app: &App, ids: Vec<MessageId>) -> Result<u64> {
     Ok(deleted)
 }
 
-/// A mark that somebody received a message early.
-pub type Mark = (UserId, MessageId);
+/// Somebody and a message that was received before an older one.
+pub type EarlyReceipt = (UserId, MessageId);
 
-/// Looks for marks after one of them that say no more than the cursors do, or whose message is gone. Returns them, and where
+/// Looks for early receipts after one of them that say no more than the cursors do, or whose message is gone. Returns them, and where
 /// to go on.
-pub async fn find_void_marks(app: &App, (user, after): Mark) -> Result<(Vec<Mark>, Option<Mark>)> {
+pub async fn find_void_early_receipts(
+    app: &App,
+    (user, after): EarlyReceipt,
+) -> Result<(Vec<EarlyReceipt>, Option<EarlyReceipt>)> {
     let mut reader = app.db.read().await?;
     let conn = &mut reader.conn();
-    let mut rows = store::list_early_receipts(conn, user, after, MARKS_MAX).await?;
-    if rows.len() < MARKS_MAX {
-        rows.extend(store::list_early_receipts_after(conn, user, MARKS_MAX - rows.len()).await?);
+    let mut rows = store::list_early_receipts(conn, user, after, EARLY_RECEIPTS_MAX).await?;
+    if rows.len() < EARLY_RECEIPTS_MAX {
+        rows.extend(store::list_early_receipts_after(conn, user, EARLY_RECEIPTS_MAX - rows.len()).await?);
     }
-    let next = rows.get(MARKS_MAX - 1).map(|(user, message, _)| (*user, *message));
+    let next = rows.get(EARLY_RECEIPTS_MAX - 1).map(|(user, message, _)| (*user, *message));
     let void = rows.into_iter().filter(|(_, _, needed)| *needed == 0).map(|(user, message, _)| (user, message));
     Ok((void.collect(), next))
 }
 
-/// Deletes up to [`ROWS_MAX`] marks, those of each person together. Returns how many were there.
-pub async fn delete_marks(app: &App, marks: Vec<Mark>) -> Result<u64> {
+/// Deletes up to [`ROWS_MAX`] early receipts, those of each person together. Returns how many were there.
+pub async fn delete_early_receipts(app: &App, receipts: Vec<EarlyReceipt>) -> Result<u64> {
     let mut tx = app.db.begin().await?;
     let mut deleted = 0;
-    for of_one in marks.chunk_by(|one, other| one.0 == other.0) {
+    for of_one in receipts.chunk_by(|one, other| one.0 == other.0) {
         let messages: Vec<_> = of_one.iter().map(|(_, message)| *message).collect();
         deleted += store::delete_early_receipts(&mut tx.conn(), of_one[0].0, &messages).await?;
     }

@@ -174,13 +174,13 @@ pub async fn list(
 
 /// My answer to an application, whose id is in the path.
 #[derive(Debug)]
-pub struct Answering {
+pub struct Decision {
     id: ApplicationId,
     remark: String,
     status: Status,
 }
 
-impl Draft for Answering {
+impl Draft for Decision {
     fn read(fields: &Fields) -> Result<Self> {
         Ok(Self {
             id: fields.id("id", "申请表的id").map(ApplicationId)?,
@@ -194,7 +194,7 @@ impl Draft for Answering {
 pub async fn answer(
     State(app): State<Shared>,
     RegisteredUser(me): RegisteredUser,
-    Payload(Answering { id, remark, status }): Payload<Answering>,
+    Payload(Decision { id, remark, status }): Payload<Decision>,
 ) -> Result<Response> {
     let own = app.clone();
     app.detached(async move { service::answer(&own, &me.user, id, status, &remark).await }).await?;
