@@ -14,6 +14,7 @@ use super::pings::{DOUBT, Gone, Pings, UNPROVED_STALL_MAX, slowly};
 use super::signal::Signal;
 use super::wire::Wire;
 use crate::app::App;
+use crate::http::json;
 use crate::hub::{Burst, Ending, Socket};
 
 /// Bytes taken from the queue at a time.
@@ -277,7 +278,7 @@ fn wants_pong(app: &App, text: &str) -> bool {
     if text == "ping" {
         return true;
     }
-    let Ok(ClientFrame { kind, token }) = serde_json::from_str(text) else { return false };
+    let Ok(ClientFrame { kind, token }) = json::parse(text.as_bytes()) else { return false };
     let token_holds = token
         .is_none_or(|token| token.as_str().is_some_and(|token| app.tokens.verify(token, app.clock.now_ms()).is_some()));
     kind == ClientSignal::Ping && token_holds

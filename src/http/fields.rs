@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use serde_json::{Map, Number, Value};
 use validator::{ValidateLength, ValidateRange};
 
+use super::json;
 use crate::error::{AppError, Result};
 
 /// Bounds that the old validator assumes where none are given, and prints when the other bound fails.
@@ -196,7 +197,7 @@ impl Fields {
         let value = self.values.get(name).filter(|value| value.as_str() != Some("")).ok_or_else(|| missing(label))?;
         let shown = shown(value);
         let json = match value {
-            Value::String(text) => serde_json::from_str(text).ok().filter(is_truthy),
+            Value::String(text) => json::parse(text.as_bytes()).ok().filter(is_truthy),
             Value::Number(_) | Value::Bool(_) => Some(value.clone()).filter(is_truthy),
             other => Some(other.clone()),
         };
@@ -282,6 +283,16 @@ mod tests {
 
     fn text_of<T: std::fmt::Debug>(result: Result<T>) -> String {
         result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn truth_is_javascript_s() {
+        for yes in [json!(true), json!(1), json!(-0.5), json!("0"), json!([]), json!({})] {
+            assert!(is_truthy(&yes), "{yes}");
+        }
+        for no in [json!(null), json!(false), json!(0), json!(0.0), json!("")] {
+            assert!(!is_truthy(&no), "{no}");
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ mod entrance;
 pub mod envelope;
 pub mod fields;
 mod forms;
-pub mod linger;
+pub mod json;
+mod linger;
 pub mod meter;
 pub mod network;
 pub mod pace;
@@ -16,7 +17,6 @@ pub mod payload;
 pub mod serve;
 pub mod slots;
 pub mod stream;
-pub mod surrogates;
 
 pub use envelope::{Raw, bare, ok};
 pub use fields::{Draft, Fields};

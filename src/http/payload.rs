@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use super::fields::{Draft, Fields};
 use super::forms::{self, Form};
+use super::json;
 use super::serve::Origin;
-use super::surrogates;
 use crate::error::{AppError, BoxError, Result};
 
 /// Bytes of each body that do not count against the room shared by large bodies; messages are rarely longer.
@@ -130,7 +130,7 @@ pub fn parse_body(kind: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Map::new());
         }
-        return surrogates::parse(bytes).map_err(|_| malformed());
+        return json::parse(bytes).map_err(|_| malformed());
     }
     if kind.starts_with("application/x-www-form-urlencoded") {
         return forms::parse(bytes);

@@ -18,7 +18,7 @@ use crate::app::{App, Shared};
 use crate::db::in_time;
 use crate::error::{AppError, Result};
 use crate::friends::service as friends;
-use crate::http::fields::is_truthy;
+use crate::http::json;
 use crate::ids::{self, UserId};
 use crate::limits::{Budget, Seldom};
 
@@ -45,12 +45,12 @@ impl Default for Answering {
 pub struct Question(String);
 
 impl Question {
-    /// The question in a single chat message, if it is one.
+    /// The question in a single chat message that asks for an answer, if it is one.
     pub fn in_chat(chat: &Chat<'_>) -> Option<Self> {
-        if !is_truthy(&chat.options["askanswer"]) || chat.from_id.0 == chat.to_id {
+        if chat.from_id.0 == chat.to_id {
             return None;
         }
-        let content: Value = serde_json::from_str(chat.data).ok()?;
+        let content: Value = json::parse(chat.data.as_bytes()).ok()?;
         content["data"].as_str().filter(|text| !text.is_empty()).map(|text| Self(text.to_owned()))
     }
 }
@@ -108,7 +108,7 @@ async fn answer(app: &App, Question(question): &Question, asker: UserId, target:
         chat_type: ChatType::Single,
         kind: field("type"),
         data: &json!({ "data": answer, "dataType": false, "otherData": null }).to_string(),
-        options: &json!({}),
+        options: &serde_json::value::to_raw_value(&json!({})).map_err(AppError::internal)?,
         create_time: now_ms,
         isremove: 0,
         group: None,
@@ -137,19 +137,4 @@ fn note(mut message: Value, id: &str, answer: &str, now_ms: i64) -> Result<Vec<u
     message["data"] = serde_json::to_value(Text::new(text)).map_err(AppError::internal)?;
     message["create_time"] = Value::from(now_ms);
     serde_json::to_vec(&message).map_err(AppError::internal)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn truth_is_javascript_s() {
-        for yes in [json!(true), json!(1), json!(-0.5), json!("0"), json!([]), json!({})] {
-            assert!(is_truthy(&yes), "{yes}");
-        }
-        for no in [json!(null), json!(false), json!(0), json!(0.0), json!("")] {
-            assert!(!is_truthy(&no), "{no}");
-        }
-    }
 }

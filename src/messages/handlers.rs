@@ -12,10 +12,10 @@ use super::model::ChatType;
 use super::service::{self, Outgoing, Revocation};
 use crate::accounts::auth::{AnyBearer, CurrentUser};
 use crate::app::Shared;
-use crate::error::Result;
-use crate::http::fields::INT_MAX;
+use crate::error::{AppError, Result};
+use crate::http::fields::{INT_MAX, is_truthy};
 use crate::http::serve::Origin;
-use crate::http::{Draft, Fields, Payload, Raw, ok, surrogates};
+use crate::http::{Draft, Fields, Payload, Raw, json, ok};
 
 /// A group's picture is up to nine URLs of 1000 characters each, joined by commas.
 const GROUP_AVATAR_MAX: u64 = 9 * 1001;
@@ -24,13 +24,12 @@ const CREATE_TIME_MIN: i64 = 1_000_000_000_000;
 
 impl Draft for Outgoing {
     fn read(fields: &Fields) -> Result<Self> {
-        Ok(Self {
-            to: fields.id("sendto_id", "接收人/群的id值")?,
-            chat_type: chat_type(fields, "接收类型")?,
-            kind: fields.any_string("type", "消息类型")?,
-            data: fields.any_string("data", "消息内容")?,
-            options: fields.text("options").and_then(|text| decoded(&text)).unwrap_or_default(),
-        })
+        let (to, chat_type) = (fields.id("sendto_id", "接收人/群的id值")?, chat_type(fields, "接收类型")?);
+        let (kind, data) = (fields.any_string("type", "消息类型")?, fields.any_string("data", "消息内容")?);
+        let options = fields.text("options").and_then(|text| decoded(&text)).unwrap_or_default();
+        let asks = is_truthy(&options["askanswer"]);
+        let options = serde_json::value::to_raw_value(&options).map_err(AppError::internal)?;
+        Ok(Self { to, chat_type, kind, data, options, asks })
     }
 }
 
@@ -50,7 +49,7 @@ fn decoded(text: &str) -> Option<Value> {
         return None;
     }
     let text = percent_decode_str(text).decode_utf8().ok()?;
-    let [options] = surrogates::parse(format!("[{text}]").as_bytes()).ok()?;
+    let [options] = json::parse(format!("[{text}]").as_bytes()).ok()?;
     Some(options)
 }
 

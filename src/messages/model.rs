@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -233,7 +234,8 @@ pub struct Chat<'a> {
     /// The content, as the sender wrote it.
     pub data: &'a str,
     /// What the sender added, as it was.
-    pub options: &'a Value,
+    #[schema(value_type = Value)]
+    pub options: &'a RawValue,
     /// When the server accepted it, in milliseconds since 1970.
     pub create_time: i64,
     /// 1 if it was revoked and its content is gone, else 0.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quick_cache::sync::Cache;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::answering::{self, Answering, Question};
@@ -126,8 +127,10 @@ pub struct Outgoing {
     pub kind: String,
     /// JSON text of the content, relayed as it is.
     pub data: String,
-    /// Parsed, or null.
-    pub options: Value,
+    /// JSON, or null. As text: what a client sends may be many times as long when it is parsed, and this may have to wait.
+    pub options: Box<RawValue>,
+    /// Whether they ask for an automatic answer.
+    pub asks: bool,
 }
 
 /// Whether there is room to answer with so many bytes, which is taken then.
@@ -169,7 +172,8 @@ async fn send_single(app: &Shared, me: &User, outgoing: Outgoing, reply_room: Re
         group: None,
         send_uuid: &me.uuid,
     };
-    let (message, question) = (written(&chat, Address::User(to), reply_room)?, Question::in_chat(&chat));
+    let question = if outgoing.asks { Question::in_chat(&chat) } else { None };
+    let message = written(&chat, Address::User(to), reply_room)?;
     let body = message.body.clone();
     // What it was made of is larger than itself, and may have to wait.
     drop(outgoing);

@@ -44,6 +44,27 @@ async fn half_a_character_is_taken_as_an_unknown_one() {
     }
 }
 
+/// In memory they are three hundred times as long.
+#[tokio::test]
+async fn lists_in_lists_without_end_are_malformed() {
+    let server = TestServer::start().await;
+    let (alice, bob) = server.friends("alice", "bob").await;
+    let lists = "[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]";
+    let many = |times: usize| format!("[{}]", vec![lists; times].join(","));
+    let named = |value: &str| format!(r#"{{"fieldname":"nickname","fieldValue":"x","more":{value}}}"#);
+    let call = |body: String| alice.call(Method::POST, "updateUserinfo").body("application/json", body).send();
+    call(named(&many(2))).await.ok();
+    call(named(&many(100))).await.refused(400, "请求体格式错误");
+    // What is no part of the body's own JSON is as if it could not be read.
+    let send = |options: String| {
+        let letter =
+            json!({ "sendto_id": bob.id, "chatType": "single", "type": "text", "data": "x", "options": options });
+        alice.post("socket/sendmessage", letter)
+    };
+    assert_eq!(send(many(2)).await.ok()["options"], serde_json::from_str::<Value>(&many(2)).unwrap());
+    assert_eq!(send(many(100)).await.ok()["options"], Value::Null);
+}
+
 /// To JavaScript, and so to the old backend, `33.0` is 33.
 #[tokio::test]
 async fn a_whole_number_may_be_written_with_a_point() {

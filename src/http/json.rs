@@ -1,11 +1,42 @@
-//! Halves of characters in JSON. `JSON.stringify` writes a text that was cut inside an emoji with half of a surrogate pair; the
-//! old backend's parser took that, serde_json takes no text that is not Unicode.
+//! JSON as clients write it.
+//!
+//! `JSON.stringify` writes a text that was cut inside an emoji with half of a surrogate pair; the old backend's parser took that,
+//! `serde_json` takes no text that is not Unicode. And a list in a list in a list costs two bytes to say and hundreds to keep.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
 
-/// Parses JSON as JavaScript does: half a character becomes U+FFFD. The second look costs only what could not be read.
+/// Lists and objects that any JSON may hold.
+const CONTAINERS_FREE: usize = 256;
+/// Beyond those, a list or an object for each so many bytes: a list of `{"id":1}` has fewer.
+const CONTAINER_BYTES_MIN: usize = 8;
+
+/// Parses JSON as JavaScript does: half a character becomes U+FFFD. The second look costs only what could not be read. What
+/// consists of nothing but lists and objects is an error: in memory it would be some three hundred times as long.
 pub fn parse<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
+    let containers_max = CONTAINERS_FREE + json.len() / CONTAINER_BYTES_MIN;
+    // Counted where it may be so: most have not even so many brackets.
+    if json.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() > containers_max
+        && containers(json) > containers_max
+    {
+        return Err(serde_json::Error::custom("too many lists and objects"));
+    }
     serde_json::from_slice(json).or_else(|cause| mended(json).map_or(Err(cause), |json| serde_json::from_slice(&json)))
+}
+
+/// How many lists and objects begin in it.
+fn containers(json: &[u8]) -> usize {
+    let (mut found, mut in_text, mut at) = (0, false, 0);
+    while let Some(byte) = json.get(at) {
+        match byte {
+            b'"' => in_text = !in_text,
+            // What is escaped ends no text.
+            b'\\' => at += 1,
+            b'[' | b'{' if !in_text => found += 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    found
 }
 
 /// The JSON with U+FFFD in the place of each lone surrogate, or `None` if it holds none.
@@ -54,6 +85,22 @@ fn surrogate(json: &[u8], at: usize) -> Option<Surrogate> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn what_is_nothing_but_lists_is_refused() {
+        let nested =
+            |times: usize| format!("[{}]", vec![format!("{}{}", "[".repeat(100), "]".repeat(100)); times].join(","));
+        assert!(parse::<Value>(nested(1).as_bytes()).is_ok(), "a few may be nested");
+        assert!(parse::<Value>(nested(20).as_bytes()).is_err());
+        let rows = |row: &str| parse::<Value>(format!("[{}]", vec![row; 10_000].join(",")).as_bytes());
+        assert!(rows(r#"{"id":1}"#).is_ok() && rows("1").is_ok());
+        assert!(rows(r#""[[[[\"[[[[\\""#).is_ok(), "those in a text are text");
+        assert!(rows("[]").is_err() && rows(r#""\\",[[]]"#).is_err());
+    }
+
     fn mended(json: &str) -> Option<String> {
         super::mended(json.as_bytes()).map(|json| String::from_utf8(json).unwrap())
     }
