@@ -39,6 +39,9 @@ use crate::limits::Seldom;
 /// Sockets that prepare their first frames at the same time. A herd of clients after a restart queues here, with next to
 /// nothing in memory, and not in front of the store.
 const OPENING_MAX: usize = 64;
+/// Longest message that a client may send, in bytes: it has nothing to say beyond a ping and its token, and what has come of a message
+/// stays in memory until the rest does.
+const CLIENT_MESSAGE_MAX: usize = 4 * 1024;
 /// How long a closed peer may take to answer the close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
@@ -93,7 +96,7 @@ struct Caller {
 
 /// Boxed, because each task that it passes through would keep a place of its size.
 async fn open_wire(upgrade: OnUpgrade) -> std::io::Result<Box<Wire>> {
-    Wire::new(upgrade.await.map_err(std::io::Error::other)?).await.map(Box::new)
+    Wire::new(upgrade.await.map_err(std::io::Error::other)?, CLIENT_MESSAGE_MAX).await.map(Box::new)
 }
 
 async fn serve(app: Arc<App>, mut wire: Box<Wire>, caller: Caller) {

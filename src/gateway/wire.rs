@@ -25,8 +25,8 @@ use crate::hub::Frame;
 /// tungstenite fills its read buffer as soon as it reads, so each idle socket costs this much. Clients send next to
 /// nothing.
 const READ_BUFFER: usize = 512;
-/// Largest message that a client may send: it has nothing to say beyond a ping.
-const CLIENT_MESSAGE_MAX: usize = 64 * 1024;
+/// What the library may hold of the frames that it writes itself: answers to pings and closes.
+const ANSWERS_BYTES_MAX: usize = 64 * 1024;
 /// What is left of a frame is shared from so many bytes on, and not copied: of a group's thousands who read slowly, each would
 /// hold a copy.
 const SHARED_MIN: usize = 16 * 1024;
@@ -88,8 +88,8 @@ fn names(headers: &HeaderMap, name: &header::HeaderName, word: &str) -> bool {
 }
 
 impl Wire {
-    /// Takes the TCP stream out of hyper; hyper's buffers are gone when this returns.
-    pub async fn new(upgraded: Upgraded) -> Result<Self> {
+    /// Takes the TCP stream out of hyper; hyper's buffers are gone when this returns. The peer may send messages so long.
+    pub async fn new(upgraded: Upgraded, message_bytes_max: usize) -> Result<Self> {
         let parts = upgraded
             .downcast::<TokioIo<TimedStream>>()
             .map_err(|_| Error::new(ErrorKind::Unsupported, "the connection is not plain TCP"))?;
@@ -98,9 +98,9 @@ impl Wire {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
-            .max_write_buffer_size(CLIENT_MESSAGE_MAX)
-            .max_message_size(Some(CLIENT_MESSAGE_MAX))
-            .max_frame_size(Some(CLIENT_MESSAGE_MAX));
+            .max_write_buffer_size(ANSWERS_BYTES_MAX)
+            .max_message_size(Some(message_bytes_max))
+            .max_frame_size(Some(message_bytes_max));
         let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
         Ok(Self { socket, answering: false })
     }

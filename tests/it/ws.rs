@@ -6,7 +6,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::support::{CACHE_MS, Event, NOW_MS, Person, RawFrame, RawSocket, Socket, TestServer, eventually, unique};
+use crate::support::{
+    CACHE_MS, Event, NOW_MS, PATIENCE, Person, RawFrame, RawSocket, Socket, TestServer, eventually, unique,
+};
 
 const YEAR_MS: i64 = 366 * 24 * 3_600_000;
 
@@ -295,6 +297,22 @@ async fn a_client_that_sends_and_never_reads_is_dropped() {
     };
     // It ends with a panic of the harness, since the socket is reset.
     let _ = std::panic::AssertUnwindSafe(flood).catch_unwind().await;
+    eventually("the socket is gone", async || !is_online()).await;
+}
+
+/// What has come of a message stays in memory until the rest does.
+#[tokio::test]
+async fn a_client_that_says_more_than_a_ping_is_dropped() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let mut socket = RawSocket::open(server.address, Some(&alice.token)).await;
+    let is_online = || server.app.hub.is_online(UserId(alice.id));
+    eventually("the socket is there", async || is_online()).await;
+    socket.send(&"x".repeat(4096)).await;
+    socket.send("ping").await;
+    let pong = async { while !matches!(socket.next_frame().await, RawFrame::Text(text) if text.contains("pong")) {} };
+    tokio::time::timeout(PATIENCE, pong).await.expect("so much may be said");
+    socket.send(&"x".repeat(4097)).await;
     eventually("the socket is gone", async || !is_online()).await;
 }
 
