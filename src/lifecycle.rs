@@ -174,6 +174,7 @@ async fn serve(listener: TcpListener, app: &Shared) {
             by_network: http.connections_per_address_max,
             exempt: http.trusted_proxies.clone(),
             bodies_bytes: http.bodies_bytes_max,
+            body_bytes: http.body_bytes_max,
         },
         timeouts: Timeouts {
             idle: Duration::from_secs(http.idle_timeout_s),

@@ -169,6 +169,15 @@ impl<K: Hash + Eq + Clone> Shares<K> {
     }
 }
 
+impl<K: Hash + Eq> Share<K> {
+    /// With what `other` is, of the same key.
+    fn merge(&mut self, mut other: Self) {
+        if let (Some(permit), Some(more)) = (&mut self.permit, other.permit.take()) {
+            permit.merge(more);
+        }
+    }
+}
+
 impl<K: Hash + Eq> Drop for Share<K> {
     fn drop(&mut self) {
         self.permit = None;
@@ -188,8 +197,23 @@ pub struct Budget<K: Hash + Eq> {
 /// A part of a budget, until it is dropped.
 #[derive(Debug)]
 pub struct Portion<K: Hash + Eq> {
-    _of_key: Option<Share<K>>,
-    _of_all: OwnedSemaphorePermit,
+    of_key: Option<Share<K>>,
+    of_all: OwnedSemaphorePermit,
+}
+
+impl<K: Hash + Eq> Portion<K> {
+    /// Becomes one with another portion of the same key.
+    pub fn merge(&mut self, other: Self) {
+        self.of_all.merge(other.of_all);
+        if let (Some(share), Some(more)) = (&mut self.of_key, other.of_key) {
+            share.merge(more);
+        }
+    }
+
+    /// How much it is.
+    pub fn amount(&self) -> usize {
+        self.of_all.num_permits()
+    }
 }
 
 impl<K: Hash + Eq + Clone> Budget<K> {
@@ -207,7 +231,7 @@ impl<K: Hash + Eq + Clone> Budget<K> {
             Some(key) => Some(self.by_key.take(key, amount)?),
         };
         let of_all = self.left.clone().try_acquire_many_owned(u32::try_from(amount).ok()?).ok()?;
-        Some(Portion { _of_key: of_key, _of_all: of_all })
+        Some(Portion { of_key, of_all })
     }
 
     /// Waits for it: first for what the key may have, then for all, each in the order of asking.
@@ -218,7 +242,7 @@ impl<K: Hash + Eq + Clone> Budget<K> {
             Some(key) => Some(self.by_key.turn(key, amount).await),
         };
         let of_all = self.left.clone().acquire_many_owned(u32::try_from(amount).unwrap_or(u32::MAX));
-        Portion { _of_key: of_key, _of_all: of_all.await.expect("the semaphore is never closed") }
+        Portion { of_key, of_all: of_all.await.expect("the semaphore is never closed") }
     }
 
     /// How much all of them have.
@@ -284,6 +308,9 @@ mod tests {
         let budget = Budget::new(40, 10);
         let mut held = vec![budget.take(Some(1), 6).unwrap(), budget.take(Some(1), 4).unwrap()];
         assert!(budget.take(Some(1), 1).is_none() && budget.turn(Some(1), 1).now_or_never().is_none());
+        let more = held.pop().unwrap();
+        held[0].merge(more);
+        assert!(held[0].amount() == 10 && budget.take(Some(1), 1).is_none(), "one portion is as much as two");
         held.push(budget.take(Some(2), 99).expect("what is larger than a share takes one"));
         held.extend([budget.turn(Some(3), 99).now_or_never().unwrap(), budget.take(None, 9).unwrap()]);
         assert!(budget.take(Some(4), 2).is_none() && budget.take(None, 2).is_none(), "there is no more");

@@ -12,8 +12,8 @@ use super::payload::BODY_BYTES_FREE;
 use crate::limits::{Budget, Portion, Seldom, Share, Shares};
 use crate::metrics::Connections;
 
-/// Of the room for replies, one network gets one part in so many.
-const REPLIES_SHARE: usize = 4;
+/// Of the room for bodies, and of that for replies, one network gets one part in so many.
+const ROOM_SHARE: usize = 4;
 
 /// How many places there are.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Places {
     /// Bytes of the bodies of requests that are not answered yet, beyond the first [`super::payload::BODY_BYTES_FREE`] of each;
     /// and as many of replies that are longer than that and not written yet.
     pub bodies_bytes: usize,
+    /// The longest body. A network has room for one.
+    pub body_bytes: usize,
 }
 
 /// The places of one listener.
@@ -35,7 +37,7 @@ pub struct Slots {
     all: Arc<Semaphore>,
     places: Places,
     by_network: Shares<IpAddr>,
-    bodies: Arc<Semaphore>,
+    bodies: Budget<IpAddr>,
     replies: Budget<IpAddr>,
     counts: Connections,
     told: Seldom,
@@ -44,7 +46,7 @@ pub struct Slots {
 /// Room that a reply takes: that of the request's body, or its own.
 #[derive(Debug, Default)]
 struct ReplyRoom {
-    _of_body: Option<OwnedSemaphorePermit>,
+    _of_body: Option<Portion<IpAddr>>,
     _own: Option<Portion<IpAddr>>,
 }
 
@@ -54,9 +56,9 @@ pub struct Slot {
     _place: OwnedSemaphorePermit,
     /// `None` for a reverse proxy.
     network: Option<(IpAddr, Share<IpAddr>)>,
-    bodies: Arc<Semaphore>,
+    bodies: Budget<IpAddr>,
     /// Room that the body of the present request takes.
-    room: Mutex<Option<OwnedSemaphorePermit>>,
+    room: Mutex<Option<Portion<IpAddr>>>,
     replies: Budget<IpAddr>,
     /// Room that the reply which is being written takes.
     reply: Mutex<ReplyRoom>,
@@ -68,8 +70,8 @@ impl Slots {
     pub fn new(places: Places, counts: Connections) -> Self {
         Self {
             all: Arc::new(Semaphore::new(places.all)),
-            bodies: Arc::new(Semaphore::new(places.bodies_bytes)),
-            replies: Budget::new(places.bodies_bytes, places.bodies_bytes / REPLIES_SHARE),
+            bodies: Budget::new(places.bodies_bytes, (places.bodies_bytes / ROOM_SHARE).max(places.body_bytes)),
+            replies: Budget::new(places.bodies_bytes, places.bodies_bytes / ROOM_SHARE),
             by_network: Shares::new(places.by_network),
             places,
             counts,
@@ -119,10 +121,9 @@ impl Slots {
 }
 
 impl Slot {
-    /// Takes room for a part of the body of the connection's request. False if there is none left.
+    /// Takes room for a part of the body of the connection's request. False if there is none left, or the network has its share.
     pub fn take_room(&self, bytes: usize) -> bool {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let Ok(more) = self.bodies.clone().try_acquire_many_owned(bytes) else { return false };
+        let Some(more) = self.bodies.take(self.network(), bytes) else { return false };
         match &mut *self.room() {
             Some(room) => room.merge(more),
             room => *room = Some(more),
@@ -133,7 +134,7 @@ impl Slot {
     /// Takes, before anything is done that cannot be undone, what a reply of so many bytes will need beside the room of the request's
     /// body. False if there is not so much left.
     pub fn take_room_for_reply(&self, bytes: usize) -> bool {
-        let held = self.room().as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let held = self.room().as_ref().map_or(0, Portion::amount);
         // The envelope has a place in what is free.
         let lacking = bytes.saturating_sub(held + BODY_BYTES_FREE);
         lacking == 0 || self.take_room(lacking)
@@ -149,14 +150,13 @@ impl Slot {
     pub fn take_reply_room(&self, bytes: usize) -> bool {
         // The reply of a message is that message. It is stored by now, and not refused: its own room will do.
         let own = self.room().take();
-        let room = own.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let room = own.as_ref().map_or(0, Portion::amount);
         if bytes <= room + 2 * BODY_BYTES_FREE {
             *self.reply() = ReplyRoom { _of_body: own, _own: None };
             return true;
         }
         // One that is longer than a share comes alone.
-        let network = self.network.as_ref().map(|(network, _)| *network);
-        let Some(taken) = self.replies.take(network, bytes) else { return false };
+        let Some(taken) = self.replies.take(self.network(), bytes) else { return false };
         *self.reply() = ReplyRoom { _of_body: None, _own: Some(taken) };
         true
     }
@@ -166,11 +166,16 @@ impl Slot {
         *self.reply() = ReplyRoom::default();
     }
 
+    /// Whose account the connection is on; `None` for a reverse proxy.
+    pub fn network(&self) -> Option<IpAddr> {
+        self.network.as_ref().map(|(network, _)| *network)
+    }
+
     fn reply(&self) -> MutexGuard<'_, ReplyRoom> {
         self.reply.lock().expect("no code panics while it holds this lock")
     }
 
-    fn room(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+    fn room(&self) -> MutexGuard<'_, Option<Portion<IpAddr>>> {
         self.room.lock().expect("no code panics while it holds this lock")
     }
 }
@@ -190,7 +195,8 @@ mod tests {
     const ROOM: usize = 100 * 4 * BODY_BYTES_FREE;
 
     fn slots(all: usize, by_network: usize) -> Slots {
-        let places = Places { all, by_network, exempt: vec!["10.0.0.2".parse().unwrap()], bodies_bytes: ROOM };
+        let places =
+            Places { all, by_network, exempt: vec!["10.0.0.2".parse().unwrap()], bodies_bytes: ROOM, body_bytes: ROOM };
         Slots::new(places, Connections::new(&Registry::new()))
     }
 
@@ -256,6 +262,19 @@ mod tests {
         taken[1].give_room_back();
         assert!(other.take_room(part(1)) && other.take_room_for_reply(part(3)));
         assert!(other.take_reply_room(part(3)), "it is kept for it");
+    }
+
+    #[tokio::test]
+    async fn room_for_bodies_is_shared_between_networks() {
+        let places = Places { all: 9, by_network: 9, exempt: Vec::new(), bodies_bytes: ROOM, body_bytes: ROOM / 10 };
+        let slots = Slots::new(places, Connections::new(&Registry::new()));
+        let greedy = [take(&slots, "1.2.3.4").await.unwrap(), take(&slots, "1.2.3.4").await.unwrap()];
+        assert!(greedy[0].take_room(ROOM / 8) && greedy[1].take_room(ROOM / 8));
+        assert!(!greedy[0].take_room(1) && !greedy[1].take_room(1), "a network has a quarter");
+        let other = take(&slots, "1.2.3.5").await.unwrap();
+        assert!(other.take_room(ROOM / 4));
+        greedy[0].give_room_back();
+        assert!(greedy[1].take_room(ROOM / 8));
     }
 
     #[tokio::test]

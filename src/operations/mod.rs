@@ -70,6 +70,7 @@ impl Operations {
                 by_network: CONNECTIONS_MAX,
                 exempt: Vec::new(),
                 bodies_bytes: BODY_BYTES_MAX,
+                body_bytes: BODY_BYTES_MAX,
             },
             timeouts: Timeouts { idle: IDLE_MAX, head: PATIENCE, stall: PATIENCE },
             bounds: Bounds { body_bytes_max: BODY_BYTES_MAX, request_timeout: IDLE_MAX },

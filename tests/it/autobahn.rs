@@ -63,7 +63,7 @@ async fn echo_server(sockets: TaskTracker, stop: CancellationToken) -> SocketAdd
     let address = listener.local_addr().unwrap();
     let bounds = Bounds { body_bytes_max: 0, request_timeout: PATIENCE };
     let counts = Metrics::default().connections;
-    let places = Places { all: 100, by_network: 100, exempt: Vec::new(), bodies_bytes: 0 };
+    let places = Places { all: 100, by_network: 100, exempt: Vec::new(), bodies_bytes: 0, body_bytes: 0 };
     let timeouts = Timeouts { idle: PATIENCE, head: PATIENCE, stall: PATIENCE };
     let terms = Terms { places, timeouts, bounds, counts };
     sockets.clone().spawn(async move {
