@@ -1,6 +1,7 @@
 //! Between the accept loop and the connections: a herd of clients that comes back in one moment is let in a few at a time,
 //! so that those who are here already do not wait for their turn behind all of it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use prometheus::IntGauge;
@@ -10,11 +11,15 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::limits::Shares;
+
 /// Connections that are let in together, for each core.
 const TOGETHER_PER_CORE: usize = 3;
 /// So many that wait are a herd. Fewer are let in without a pause: clients and proxies that open a connection for each request
 /// have no more requests than this on their way.
 const HERD_MIN: usize = 64;
+/// Connections of one network among those who wait: the others of it wait for these, and not in front of everybody else.
+const BY_NETWORK_MAX: usize = 128;
 /// Shortest pause of a herd: the next tick of the runtime's timer, which has one each millisecond.
 const PAUSE_MIN: Duration = Duration::from_micros(100);
 
@@ -22,6 +27,7 @@ const PAUSE_MIN: Duration = Duration::from_micros(100);
 #[derive(Clone, Debug)]
 pub struct Entrance {
     calls: mpsc::Sender<oneshot::Sender<()>>,
+    by_network: Shares<IpAddr>,
     waiting: IntGauge,
 }
 
@@ -32,27 +38,37 @@ impl Entrance {
     /// An entrance at which so many may wait, counted by `waiting`, and its queue.
     pub fn new(waiting_max: usize, waiting: IntGauge) -> (Self, Queue) {
         let (calls, queue) = mpsc::channel(waiting_max);
-        (Self { calls, waiting }, queue)
+        (Self { calls, by_network: Shares::new(BY_NETWORK_MAX), waiting }, queue)
     }
 
-    /// Waits until the client has spoken, and then for its turn. False if there is no first byte within `idle`, or before the
-    /// `stop`: whoever has spoken by then is answered.
+    /// Waits until the client has spoken, and then for its turn, and for that of its `network` if it has one. False if there is no first
+    /// byte within `idle`, or before the `stop`: whoever has spoken by then is answered.
     ///
     /// Whoever only connects needs no turn: else all of a herd that connects first would speak in one moment, with nothing between
     /// it and everybody else.
-    pub async fn enter(self, stream: &TcpStream, idle: Duration, stop: &CancellationToken) -> bool {
+    pub async fn enter(
+        self,
+        stream: &TcpStream,
+        network: Option<IpAddr>,
+        idle: Duration,
+        stop: &CancellationToken,
+    ) -> bool {
         let spoken = tokio::select! {
             biased;
             spoken = timeout(idle, has_spoken(stream)) => spoken.unwrap_or(false),
             () = stop.cancelled() => false,
         };
-        spoken && self.turn().await
+        spoken && self.turn(network).await
     }
 
     /// False when nobody lets in any more.
-    async fn turn(self) -> bool {
+    async fn turn(self, network: Option<IpAddr>) -> bool {
         let (call, called) = oneshot::channel();
         self.waiting.inc();
+        let _share = match network {
+            Some(network) => Some(self.by_network.turn(network, 1).await),
+            None => None,
+        };
         let is_called = self.calls.send(call).await.is_ok() && called.await.is_ok();
         self.waiting.dec();
         is_called
@@ -98,6 +114,7 @@ mod tests {
     use futures_util::FutureExt;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
+    use tokio::task::coop::unconstrained;
 
     use super::*;
 
@@ -113,7 +130,7 @@ mod tests {
         for number in 0..herd {
             let (entrance, turns) = (entrance.clone(), turns.clone());
             let mut waits = Box::pin(async move {
-                assert!(entrance.turn().await);
+                assert!(entrance.turn(None).await);
                 turns.try_send((number, began.elapsed())).unwrap();
             });
             assert!((&mut waits).now_or_never().is_none());
@@ -133,6 +150,24 @@ mod tests {
         assert!(herd.all(|some| some[0] + PAUSE_MIN <= some[together]), "{times:?}");
     }
 
+    #[tokio::test]
+    async fn a_network_s_herd_does_not_stand_before_everybody_else() {
+        let (entrance, mut queue) = Entrance::new(9999, gauge());
+        let of = |last| Some(IpAddr::from([10, 0, 0, last]));
+        let mut waits: Vec<_> = (0..500).map(|_| Box::pin(entrance.clone().turn(of(1)))).collect();
+        waits.push(Box::pin(entrance.clone().turn(of(2))));
+        // Else tokio would let only the first of them try.
+        for waits in &mut waits {
+            assert!(unconstrained(waits).now_or_never().is_none());
+        }
+        assert_eq!((queue.len(), entrance.waiting.get()), (BY_NETWORK_MAX + 1, 501));
+        // Who has gone makes place for the next.
+        drop(waits.remove(0));
+        assert!(unconstrained(&mut waits[BY_NETWORK_MAX - 1]).now_or_never().is_none());
+        assert_eq!(queue.len(), BY_NETWORK_MAX + 2);
+        queue.close();
+    }
+
     fn gauge() -> IntGauge {
         IntGauge::new("waiting", "waiting").unwrap()
     }
@@ -149,7 +184,7 @@ mod tests {
         let waiting = gauge();
         let (entrance, mut queue) = Entrance::new(9, waiting.clone());
         let (stop, (mut client, accepted)) = (CancellationToken::new(), connect().await);
-        let mut enters = pin!(entrance.enter(&accepted, IDLE, &stop));
+        let mut enters = pin!(entrance.enter(&accepted, None, IDLE, &stop));
         assert!(timeout(Duration::from_millis(20), &mut enters).await.is_err());
         assert!(queue.is_empty() && waiting.get() == 0);
         client.write_all(b"G").await.unwrap();
@@ -168,11 +203,11 @@ mod tests {
         let (entrance, queue) = Entrance::new(9, gauge());
         let (going, stopped) = (CancellationToken::new(), CancellationToken::new());
         let (client, accepted) = connect().await;
-        assert!(!entrance.clone().enter(&accepted, Duration::from_millis(20), &going).await, "in time");
+        assert!(!entrance.clone().enter(&accepted, None, Duration::from_millis(20), &going).await, "in time");
         stopped.cancel();
-        assert!(!entrance.clone().enter(&accepted, IDLE, &stopped).await, "before the stop");
+        assert!(!entrance.clone().enter(&accepted, None, IDLE, &stopped).await, "before the stop");
         drop(client);
-        assert!(!entrance.enter(&accepted, IDLE, &going).await, "before going");
+        assert!(!entrance.enter(&accepted, None, IDLE, &going).await, "before going");
         assert!(queue.is_empty());
     }
 
@@ -183,7 +218,7 @@ mod tests {
         client.write_all(b"G").await.unwrap();
         accepted.readable().await.unwrap();
         stop.cancel();
-        let enters = entrance.enter(&accepted, IDLE, &stop);
+        let enters = entrance.enter(&accepted, None, IDLE, &stop);
         assert!(tokio::join!(enters, let_in(queue)).0);
     }
 

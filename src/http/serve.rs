@@ -120,7 +120,7 @@ where
         let origin = Origin { peer, slot: Arc::new(slot), bounds };
         let (entrance, answer, stop) = (entrance.clone(), answer.clone(), stop.clone());
         tasks.spawn(async move {
-            if entrance.enter(&stream, timeouts.idle, &stop).await {
+            if entrance.enter(&stream, origin.slot.network(), timeouts.idle, &stop).await {
                 connection(stream, origin, timeouts, answer, stop).await;
             }
         });
