@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::statvfs;
 
+/// Files that must still find a place on the disk: the database, its log and its backups make some, too.
+const FREE_FILES_MIN: u64 = 1000;
+
 /// Room that must stay free where a folder lies.
 #[derive(Debug)]
 pub(super) struct Reserve {
@@ -24,17 +27,31 @@ impl Reserve {
         let here = |folder: &Path| if folder == Path::new("") { PathBuf::from(".") } else { folder.to_owned() };
         let Some(facts) = self.folder.ancestors().find_map(|folder| statvfs(here(folder)).ok()) else { return Ok(()) };
         let free = facts.f_bavail.saturating_mul(facts.f_frsize);
-        if free >= self.free_bytes_min {
+        let problem = if free < self.free_bytes_min {
+            format!("only {free} bytes are free on the disk of the uploads (key `uploads.free_bytes_min`)")
+        } else if is_short_of_files(facts.f_files, facts.f_favail) {
+            format!("only {} more files can be made on the disk of the uploads (`df -i`)", facts.f_favail)
+        } else {
             return Ok(());
-        }
-        let problem = format!("only {free} bytes are free on the disk of the uploads (key `uploads.free_bytes_min`)");
+        };
         Err(io::Error::new(io::ErrorKind::StorageFull, problem))
     }
+}
+
+/// Whether a disk that holds `all` files at most has room for few more. One without a bound says 0.
+const fn is_short_of_files(all: u64, free: u64) -> bool {
+    all > 0 && free < FREE_FILES_MIN
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_without_a_bound_on_files_is_never_short_of_them() {
+        assert!(!is_short_of_files(0, 0) && !is_short_of_files(9999, FREE_FILES_MIN));
+        assert!(is_short_of_files(9999, FREE_FILES_MIN - 1));
+    }
 
     #[test]
     fn too_little_room_is_an_error_also_where_the_folder_is_not_made_yet() {

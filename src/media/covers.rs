@@ -10,6 +10,7 @@ use percent_encoding::percent_decode_str;
 use quick_cache::sync::Cache;
 use reqwest::Url;
 use tokio::sync::Semaphore;
+use tracing::info;
 
 use super::ffmpeg::{Ffmpeg, Format, NoCover, Shot};
 use super::places::Place;
@@ -135,7 +136,11 @@ impl Covers {
             let bytes = match self.ffmpeg.shoot(&video, &POSTER).await {
                 Ok(bytes) => bytes,
                 // Not tried again soon: an endless queue of the same hopeless video would keep all others waiting.
-                Err(NoCover::Refused(_) | NoCover::Slow) => return Ok(Poster::FailedAt(Instant::now())),
+                Err(cause @ (NoCover::Refused(_) | NoCover::Slow)) => {
+                    // As a literal, as the words of a cover that could not be made.
+                    info!(cause = ?cause.to_string(), "a video has no poster");
+                    return Ok(Poster::FailedAt(Instant::now()));
+                }
                 Err(cause) => return Err(cause),
             };
             let mut spool = disk.spool().await?;

@@ -27,7 +27,7 @@ use crate::cache::Fill;
 use crate::config::Config;
 use crate::error::Result;
 use crate::ids::UserId;
-use crate::limits::Shares;
+use crate::limits::{Budget, Seldom, Shares};
 
 /// What this feature keeps in memory.
 #[derive(Debug)]
@@ -46,6 +46,10 @@ pub struct State {
     covers: covers::Covers,
     /// Turns to read from a file that is asked for.
     reads: Arc<Semaphore>,
+    /// Places for files that are streamed.
+    pub streams: Budget<IpAddr>,
+    /// What strangers can have said by the thousand.
+    told: Seldom,
     /// Turns to draw a QR code, and those of each person.
     draws: Arc<Semaphore>,
     draws_by_user: Shares<UserId>,
@@ -67,6 +71,8 @@ impl State {
             cover_turns_by_network: Shares::new(1),
             covers: covers::Covers::new(config)?,
             reads: Arc::new(Semaphore::new(public::READS_MAX)),
+            streams: Budget::new(public::STREAMS_MAX, public::STREAMS_BY_NETWORK_MAX),
+            told: Seldom::default(),
             draws: Arc::new(Semaphore::new(service::DRAWS_MAX)),
             draws_by_user: Shares::new(service::DRAWS_BY_USER_MAX),
             qr_codes: qrcode::cache(),

@@ -18,7 +18,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::Semaphore;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::ffmpeg::NoCover;
 use super::kinds::{self, Kind};
@@ -27,7 +27,8 @@ use crate::accounts::auth::ClientAddress;
 use crate::app::{App, Shared};
 use crate::error::{AppError, Result};
 use crate::http::conditional::{Answer, Preconditions};
-use crate::http::network::turn_of;
+use crate::http::network::{bounded_network, turn_of};
+use crate::limits::Portion;
 
 /// Up to here a file is read at once; larger ones are streamed.
 const WHOLE_BYTES_MAX: u64 = 64 * 1024;
@@ -36,6 +37,10 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// Files that are read from at the same time, on behalf of everybody. Each read is followed by a write of as much to a socket:
 /// hundreds of streams that are ready in one moment would keep everybody else waiting for tens of milliseconds.
 pub(super) const READS_MAX: usize = 8;
+/// Files that are streamed at the same time: each has a chunk in memory and a file open for as long as its reader takes.
+pub(super) const STREAMS_MAX: usize = 2048;
+/// The same, for one network.
+pub(super) const STREAMS_BY_NETWORK_MAX: usize = 512;
 /// So much of an upload says whether a browser might run it.
 const HEAD_BYTES: usize = 512;
 /// What the client asks OSS for, to make a poster of a video (contract: messaging 4.30b).
@@ -71,17 +76,17 @@ pub async fn serve(
     let preconditions = Preconditions::new(request.headers());
     if place.upload && uri.query().is_some_and(|query| query.contains(SNAPSHOT)) && is_video(&place) {
         let picture = poster(&app, &place, ip).await?;
-        return reply(&app, picture, preconditions, label("png", true)).await;
+        return reply(&app, ip, picture, preconditions, label("png", true)).await;
     }
     let path = app.config.public_dir.join(&place.relative);
     if !place.folder {
-        return reply(&app, path, preconditions, label(place.extension(), place.upload)).await;
+        return reply(&app, ip, path, preconditions, label(place.extension(), place.upload)).await;
     }
     // A folder of the operator's may have a page of its own, as an H5 client that is put there; uploads have none.
     if place.upload {
         return Err(AppError::NotFound);
     }
-    reply(&app, path.join("index.html"), preconditions, label("html", false)).await
+    reply(&app, ip, path.join("index.html"), preconditions, label("html", false)).await
 }
 
 fn is_video(place: &Place) -> bool {
@@ -95,14 +100,12 @@ async fn poster(app: &App, place: &Place, ip: IpAddr) -> Result<PathBuf> {
         NoCover::Slow => AppError::busy(),
         NoCover::Io(cause) if cause.kind() == io::ErrorKind::NotFound => AppError::NotFound,
         NoCover::Io(cause) => {
-            warn!(%cause, "a poster could not be made");
+            if app.media.told.is_due() {
+                warn!(%cause, "a poster could not be made (said once a minute)");
+            }
             AppError::NotFound
         }
-        NoCover::Refused(words) => {
-            info!(cause = ?words, "a video has no poster");
-            AppError::NotFound
-        }
-        NoCover::NoFfmpeg => AppError::NotFound,
+        NoCover::Refused(_) | NoCover::NoFfmpeg => AppError::NotFound,
     })
 }
 
@@ -128,10 +131,16 @@ fn label(extension: &str, upload: bool) -> Label {
     Label { mime: mime.unwrap_or(HeaderValue::from_static(guess)), cache: ASK_AGAIN, attachment: false, upload }
 }
 
-async fn reply(app: &App, path: PathBuf, preconditions: Preconditions, mut label: Label) -> Result<Response<Body>> {
+async fn reply(
+    app: &App,
+    ip: IpAddr,
+    path: PathBuf,
+    preconditions: Preconditions,
+    mut label: Label,
+) -> Result<Response<Body>> {
     let reads = &app.media.reads;
     let sniff = label.upload && !label.attachment;
-    let opened = read(reads, move || open(&path, &preconditions, sniff)).await.map_err(|cause| refusal(&cause))?;
+    let opened = read(reads, move || open(&path, &preconditions, sniff)).await.map_err(|cause| refusal(app, &cause))?;
     let Opened { answer, etag, modified, len, markup, content } = opened;
     if markup {
         label.mime = HeaderValue::from_static(kinds::OPAQUE);
@@ -178,7 +187,10 @@ async fn reply(app: &App, path: PathBuf, preconditions: Preconditions, mut label
     *response.status_mut() = status;
     *response.body_mut() = match content {
         Content::Bytes(bytes) => Body::from(bytes),
-        Content::Stream(file) => stream(reads.clone(), file, length),
+        Content::Stream(file) => {
+            let place = app.media.streams.take(bounded_network(ip), 1).ok_or_else(AppError::busy)?;
+            stream(reads.clone(), place, file, length)
+        }
     };
     Ok(response)
 }
@@ -192,9 +204,9 @@ async fn read<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-/// The next `len` bytes of a file, of which one chunk at a time is in memory.
-fn stream(reads: Arc<Semaphore>, file: File, len: u64) -> Body {
-    Body::from_stream(stream::try_unfold((reads, file, len), async |(reads, mut file, left)| {
+/// The next `len` bytes of a file, of which one chunk at a time is in memory. Holds its place until the last is taken.
+fn stream(reads: Arc<Semaphore>, place: Portion<IpAddr>, file: File, len: u64) -> Body {
+    Body::from_stream(stream::try_unfold((reads, place, file, len), async |(reads, place, mut file, left)| {
         if left == 0 {
             return Ok(None);
         }
@@ -209,7 +221,7 @@ fn stream(reads: Arc<Semaphore>, file: File, len: u64) -> Body {
             }
         };
         let (chunk, file, left) = read(&reads, work).await?;
-        io::Result::Ok(Some((chunk, (reads, file, left))))
+        io::Result::Ok(Some((chunk, (reads, place, file, left))))
     }))
 }
 
@@ -247,12 +259,14 @@ fn open(path: &Path, preconditions: &Preconditions, sniff: bool) -> io::Result<O
 }
 
 /// What cannot be opened does not exist, as far as a client is concerned; a sick disk is another matter.
-fn refusal(cause: &io::Error) -> AppError {
+fn refusal(app: &App, cause: &io::Error) -> AppError {
     use io::ErrorKind::{InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied};
     match cause.kind() {
         NotFound | NotADirectory | IsADirectory | InvalidFilename | InvalidInput => AppError::NotFound,
         PermissionDenied => {
-            warn!(%cause, "a file below public/ may not be read by this server");
+            if app.media.told.is_due() {
+                warn!(%cause, "a file below public/ may not be read by this server (said once a minute)");
+            }
             AppError::NotFound
         }
         _ => AppError::internal(cause.to_string()),

@@ -39,6 +39,8 @@ pub(super) const DRAWS_BY_USER_MAX: usize = 4;
 const PLACE_PATIENCE: Duration = Duration::from_secs(30);
 /// Characters of a folder's name.
 const FOLDER_MAX: usize = 100;
+/// Folders in one another that it may name: each takes a place on the disk.
+const NESTED_MAX: usize = 8;
 
 const TOO_MANY: AppError = AppError::refused("上传任务过多，请稍后再试");
 const TOO_MANY_COVERS: AppError = AppError::refused("截图任务过多，请稍后再试");
@@ -76,7 +78,7 @@ impl Folder {
     pub fn parse(name: &str) -> Result<Self> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
         let parts: Vec<&str> = name.split('_').filter(|part| !part.is_empty()).collect();
-        if name.len() > FOLDER_MAX || parts.is_empty() || !name.bytes().all(allowed) {
+        if name.len() > FOLDER_MAX || !(1..=NESTED_MAX).contains(&parts.len()) || !name.bytes().all(allowed) {
             return Err(BAD_FOLDER);
         }
         Ok(Self(parts.join("/")))
@@ -166,9 +168,11 @@ pub async fn cover(app: &App, me: UserId, ip: IpAddr, video_url: &str, shot: &Sh
         app.metrics.uploads.covers_failed.inc();
         match &cause {
             NoCover::Io(cause) => error!(%cause, "a cover could not be made"),
-            NoCover::Slow | NoCover::NoFfmpeg => warn!(%cause, "a cover could not be made"),
+            // What the asked for video is, its asker decides.
+            _ if !app.media.told.is_due() => {}
+            NoCover::Slow | NoCover::NoFfmpeg => warn!(%cause, "a cover could not be made (said once a minute)"),
             // As a literal: a hostile file has a say in ffmpeg's words, which must not look like lines of this log.
-            NoCover::Refused(words) => info!(cause = ?words, "a cover could not be made"),
+            NoCover::Refused(words) => info!(cause = ?words, "a cover could not be made (said once a minute)"),
         }
         NO_COVER
     })?;

@@ -3,7 +3,7 @@
 use reqwest::Method;
 
 use crate::support::files::{PNG, corpus_files, corpus_list};
-use crate::support::{Reply, TestServer};
+use crate::support::{BUSY, Reply, TestServer};
 
 /// A server with files of its operator's and one outside `public/`.
 async fn furnished() -> TestServer {
@@ -222,4 +222,24 @@ async fn an_empty_file_is_a_file() {
 async fn a_token_is_not_needed_to_see_a_picture() {
     let server = TestServer::start().await;
     assert_eq!(server.get(&uploaded(&server, "a.png", PNG).await).await.bytes, PNG);
+}
+
+#[tokio::test]
+async fn one_network_does_not_take_all_places_for_files_that_are_read_slowly() {
+    let server = TestServer::with(|config| config.http.trusted_proxies = vec!["127.0.0.1".parse().unwrap()]).await;
+    std::fs::write(server.config.public_dir.join("large.bin"), vec![7; 100_000]).unwrap();
+    std::fs::write(server.config.public_dir.join("small.bin"), vec![7; 10_000]).unwrap();
+    let get = async |file: &str, address: &str| {
+        server.call(Method::GET, &format!("/public/{file}")).header("x-forwarded-for", address).send().await
+    };
+    let greedy = "203.0.113.7".parse().unwrap();
+    let held: Vec<_> = std::iter::from_fn(|| server.app.media.streams.take(Some(greedy), 1)).collect();
+    assert_eq!(held.len(), 512);
+    get("large.bin", "203.0.113.7").await.refused(503, BUSY);
+    assert_eq!(get("small.bin", "203.0.113.7").await.status, 200);
+    assert_eq!(get("large.bin", "203.0.113.8").await.bytes.len(), 100_000);
+    drop(held);
+    for _ in 0..600 {
+        assert_eq!(get("large.bin", "203.0.113.7").await.status, 200, "a place comes back");
+    }
 }
