@@ -24,6 +24,8 @@ use crate::ids::{GroupId, SubscriptionId, UserId};
 const CACHED_MEMBERS_MAX: u64 = 500_000;
 /// What the largest rooms count as, so that the cache takes them too.
 const WEIGHT_MAX: u64 = 20_000;
+/// Members up to which a room is loaded again when it has not been for a while. Of a larger one the group alone is looked at.
+const RELOADED_MAX: usize = 1000;
 /// Most groups in one page of a list.
 const PAGE_MAX: i64 = 2000;
 /// Ended subscriptions looked at in one step.
@@ -87,8 +89,14 @@ pub async fn room(app: &App, id: GroupId) -> Result<Option<Arc<Room>>> {
     if let Some(Kept { room, marks }) = app.groups.rooms.get(&id)
         && !is_trusted(marks.checked_at.load(Ordering::Relaxed), now_ms)
     {
-        let found = Box::pin(async { store::find_group(&mut app.db.read().await?.conn(), id).await });
-        if in_time(found).await?.as_ref() == Some(&room.group) {
+        let found = async {
+            // What an operator has changed of its members by hand shows in no other way.
+            if room.len() <= RELOADED_MAX {
+                return Ok(None);
+            }
+            store::find_group(&mut app.db.read().await?.conn(), id).await
+        };
+        if in_time(Box::pin(found)).await?.as_ref() == Some(&room.group) {
             marks.checked_at.store(now_ms, Ordering::Relaxed);
         } else {
             forget(app, id);

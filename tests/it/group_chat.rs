@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{NOW_MS, PICTURE, Person, Socket, TestServer, golden_card, golden_notice, text_of};
+use crate::support::{CACHE_MS, NOW_MS, PICTURE, Person, Socket, TestServer, golden_card, golden_notice, text_of};
 
 const NAME: &str = "alice、bob、carol";
 const MINUTE_MS: i64 = 60_000;
@@ -113,6 +113,25 @@ async fn only_active_members_of_an_open_group_speak() {
     talk.bob.say_in(id, "x").await.refused(400, OUTSIDE);
     talk.bob.say_in(id, "x").await.refused(400, CLOSED);
     assert!(talk.sockets[2].catch_up().await.is_empty());
+}
+
+/// There is no route that mutes: an operator does it in the database.
+#[tokio::test]
+async fn who_is_muted_or_removed_by_hand_is_noticed_within_half_a_minute() {
+    let mut talk = talk().await;
+    let (id, server) = (talk.id, &talk.server);
+    talk.bob.say_in(id, "mine").await.ok();
+    let mute = "UPDATE group_members SET status = 0 WHERE group_id = ? AND user_id = ?";
+    server.sql(mute, &[id.into(), talk.bob.id.into()]).await;
+    server.advance(CACHE_MS + 1);
+    talk.bob.say_in(id, "x").await.refused(400, "您不在群里，无法发消息");
+    server
+        .sql("DELETE FROM group_members WHERE group_id = ? AND user_id = ?", &[id.into(), talk.carol.id.into()])
+        .await;
+    server.advance(CACHE_MS + 1);
+    talk.carol.say_in(id, "x").await.refused(400, "您不在群里，无法发消息");
+    talk.alice.say_in(id, "x").await.ok();
+    assert_eq!(talk.sockets[2].texts().await, ["mine"]);
 }
 
 #[tokio::test]
