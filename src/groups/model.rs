@@ -19,6 +19,8 @@ pub const OPEN: i64 = 1;
 pub const DISSOLVED: i64 = 0;
 /// Most avatars that make up a group's picture.
 pub const AVATARS_MAX: usize = 9;
+/// Longest composed picture, in bytes of JSON. The old server's column had as many characters.
+const AVATAR_BYTES_MAX: usize = 4000;
 /// Longest composed name, in UTF-16 units.
 const NAME_UNITS_MAX: usize = 50;
 
@@ -302,9 +304,21 @@ pub fn composed_name<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     composed
 }
 
-/// The picture of a group: those of its first people.
+/// The picture of a group: those of its first people, as many as fit. It is part of each message to the group, and of each row of
+/// a list of groups.
 pub fn composed_avatar<'a>(avatars: impl IntoIterator<Item = &'a str>) -> String {
-    avatars.into_iter().take(AVATARS_MAX).collect::<Vec<_>>().join(",")
+    let mut composed = String::new();
+    for avatar in avatars.into_iter().take(AVATARS_MAX) {
+        let comma = if composed.is_empty() { "" } else { "," };
+        // In JSON, a control character takes six bytes.
+        let escaped = avatar.bytes().filter(u8::is_ascii_control).count() * 5;
+        if composed.len() + comma.len() + avatar.len() + escaped > AVATAR_BYTES_MAX {
+            break;
+        }
+        composed.push_str(comma);
+        composed.push_str(avatar);
+    }
+    composed
 }
 
 #[cfg(test)]
@@ -321,6 +335,15 @@ mod tests {
             created_at: 0,
             subscription: SubscriptionId(200 + id),
         }
+    }
+
+    #[test]
+    fn a_composed_picture_is_bounded() {
+        let url = "u".repeat(990);
+        assert_eq!(composed_avatar([url.as_str(); 9]), [url.as_str(); 4].join(","), "four have room");
+        assert_eq!(composed_avatar(["a", "b"]), "a,b");
+        let wide = "\u{1}".repeat(1000);
+        assert_eq!(composed_avatar(["a", &wide, "b"]), "a", "in JSON it has six thousand");
     }
 
     #[test]
