@@ -354,6 +354,28 @@ async fn a_decision_about_a_disabled_account_stands_and_is_told_to_nobody() {
     }
 }
 
+/// Applying and leaving in turns would be a way to write to somebody who has blocked me (decision 20).
+#[tokio::test]
+async fn an_owner_hears_nothing_of_those_whom_he_blocks() {
+    let mut club = club_with_rule(1).await;
+    club.alice.befriend(&club.dave).await;
+    club.alice.turn_block(&club.dave).await;
+    club.heard().await;
+    for _ in 0..2 {
+        assert_eq!(club.dave.join(club.id).await.ok(), WAITING);
+        club.dave.leave(club.id).await.ok();
+    }
+    club.nobody_heard_anything().await;
+    // Nor by way of somebody else's name.
+    club.alice.turn_block(&club.bob).await;
+    let guest = club.server.guest().await;
+    assert_eq!(club.bob.invite(club.id, &guest).await.ok(), WAITING);
+    club.nobody_heard_anything().await;
+    club.alice.turn_block(&club.dave).await;
+    assert_eq!(club.dave.join(club.id).await.ok(), WAITING);
+    assert_eq!(club.heard().await.map(|messages| messages.len()), [1, 0, 0]);
+}
+
 #[tokio::test]
 async fn two_invitations_of_one_person_make_one_member() {
     for rule in [0, 1] {

@@ -7,6 +7,7 @@ use crate::accounts::User;
 use crate::accounts::service as accounts;
 use crate::app::App;
 use crate::error::{AppError, Result};
+use crate::friends::service as friends;
 use crate::groups::model::{MEMBER_WAITING, Member, Room};
 use crate::groups::service::{self as groups, Edit};
 use crate::http::component::encode;
@@ -80,7 +81,11 @@ async fn try_invite(app: &App, me: &User, asked: &Invitation) -> Result<Outcome>
     if approved {
         let notice = joined(&joiner, inviter, &room, now_ms);
         post.notify_group(joiner.id, &room, Audience::Members, &notice).await?;
-    } else if let Some(owner) = owner {
+    } else if let Some(owner) = owner
+        // Applying again and again would be a way to write to somebody who has blocked me (decision 20).
+        && !friends::is_blocked_by(&mut post.conn(), owner.id, me.id).await?
+        && !friends::is_blocked_by(&mut post.conn(), owner.id, joiner.id).await?
+    {
         let card = approval_card(&joiner, inviter, asked, &owner, &room, now_ms);
         post.notify(joiner.id, owner.id, &card).await?;
     }

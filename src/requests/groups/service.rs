@@ -140,9 +140,12 @@ async fn dissolve(mut post: Post<'_>, edit: Edit, me: &User, member: &Member, no
 async fn quit(mut post: Post<'_>, mut edit: Edit, me: &User, member: &Member, now_ms: i64) -> Result<()> {
     edit.remove(&mut post.conn(), member).await?;
     let room = settle(&mut post, &edit).await?;
-    let text = format!("{}于 {} 已退出群聊", name_in_group(Some(member), me), clock::spoken(now_ms));
-    let notice = from_member(me, Some(member), &room, text, now_ms);
-    post.notify(me.id, room.group.owner_id, &notice).await?;
+    // As an application is not told of either (decision 20).
+    if !friends::is_blocked_by(&mut post.conn(), room.group.owner_id, me.id).await? {
+        let text = format!("{}于 {} 已退出群聊", name_in_group(Some(member), me), clock::spoken(now_ms));
+        let notice = from_member(me, Some(member), &room, text, now_ms);
+        post.notify(me.id, room.group.owner_id, &notice).await?;
+    }
     post.commit().await
 }
 
