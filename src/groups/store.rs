@@ -337,7 +337,7 @@ pub async fn list_ended_subscriptions(
     let sql = Sql::around(
         "SELECT s.id, CASE WHEN s.delivered_seq >= s.until_seq THEN 0 WHEN (SELECT m.seq FROM messages m",
         &dialect::by_index(conn.engine(), "messages_group"),
-        " WHERE m.group_id = s.group_id ORDER BY m.seq LIMIT 1) <= s.until_seq THEN 1 ELSE 0 END AS needed \
+        " WHERE m.group_id = s.group_id ORDER BY m.group_id, m.seq LIMIT 1) <= s.until_seq THEN 1 ELSE 0 END AS needed \
          FROM subscriptions s WHERE s.open_mark IS NULL AND s.id > ? ORDER BY s.id LIMIT ?",
     );
     fetch_all!(conn, (SubscriptionId, i64), sql, after, bigint(limit))

@@ -285,13 +285,13 @@ pub async fn list_received(
     )
 }
 
-/// Inboxes from a person's on, each with the oldest message of its backlog.
+/// Inboxes from a person's on, each with the oldest message of its backlog, in the whole order of its index, as in [`list_groups`].
 pub async fn list_inboxes(conn: &mut Conn<'_>, from: UserId, limit: usize) -> Result<Vec<Inbox>> {
     fetch_all!(
         conn,
         Inbox,
         "SELECT i.user_id, i.delivered_id, \
-         (SELECT b.message_id FROM backlog b WHERE b.user_id = i.user_id ORDER BY b.message_id LIMIT 1) AS oldest_id \
+         (SELECT b.message_id FROM backlog b WHERE b.user_id = i.user_id ORDER BY b.user_id, b.message_id LIMIT 1) AS oldest_id \
          FROM inboxes i WHERE i.user_id >= ? ORDER BY i.user_id LIMIT ?",
         from,
         bigint(limit)
@@ -324,7 +324,8 @@ pub async fn delete_backlog(conn: &mut Conn<'_>, user: UserId, messages: &[Messa
     Ok(())
 }
 
-/// Groups from one on, each with its oldest message (index `messages_group`).
+/// Groups from one on, each with its oldest message (index `messages_group`, in whose whole order MySQL 8 wants it named, or it sorts the
+/// history).
 pub async fn list_groups(
     conn: &mut Conn<'_>,
     from: GroupId,
@@ -333,7 +334,7 @@ pub async fn list_groups(
     let sql = Sql::around(
         "SELECT g.id, (SELECT m.id FROM messages m",
         &dialect::by_index(conn.engine(), "messages_group"),
-        " WHERE m.group_id = g.id ORDER BY m.seq LIMIT 1) AS oldest_id \
+        " WHERE m.group_id = g.id ORDER BY m.group_id, m.seq LIMIT 1) AS oldest_id \
          FROM chat_groups g WHERE g.id >= ? ORDER BY g.id LIMIT ?",
     );
     fetch_all!(conn, (GroupId, Option<MessageId>), sql, from, bigint(limit))
