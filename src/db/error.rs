@@ -10,12 +10,16 @@ use crate::error::AppError;
 /// "Deadlock found when trying to get lock".
 const MYSQL_DEADLOCK: u16 = 1213;
 /// MySQL errors that pass: disk full (as the server, a write, the storage engine, a table and a commit report it), too many
-/// connections (in all, and for this account in two ways), shutdown, lock wait timeout, deadlock, killed, read-only fail-over, silent
-/// for too long; a password that an operator has changed before the server's, an account that he has locked (MySQL's number, MariaDB's).
-const MYSQL_PASSING: [u16; 20] = [
-    1021, 1026, 1030, 1114, 1180, 1040, 1203, 1226, 1053, 1205, 1213, 1290, 1317, 1792, 1836, 1927, 4031, 1045, 3118,
-    4151,
+/// connections (in all, and for this account in two ways), shutdown, lock wait timeout, deadlock, killed, a statement's time limit, read-only
+/// fail-over, offline mode, silent for too long, a host that is barred after too many errors, too many prepared statements, one that was
+/// prepared for a table which has changed, a replication plug-in that refuses; a password that an operator has changed before the server's,
+/// an account that he has locked (MySQL's number, MariaDB's).
+const MYSQL_PASSING: [u16; 28] = [
+    1021, 1026, 1030, 1114, 1180, 1040, 1203, 1226, 1053, 1205, 1213, 1290, 1317, 3024, 1792, 1836, 1927, 3032, 4031,
+    1129, 1461, 1615, 3098, 3100, 3101, 1045, 3118, 4151,
 ];
+/// What a server says that another has taken the place of: it may only be read, or is about to go.
+const MYSQL_REPLACED: [u16; 4] = [1290, 1792, 1836, 3032];
 /// SQLite primary result codes that pass: busy, locked, read-only, I/O error, full, cannot open.
 const SQLITE_PASSING: [i32; 6] = [5, 6, 8, 10, 13, 14];
 
@@ -31,7 +35,9 @@ impl From<sqlx::Error> for AppError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
         let passes = match &error {
+            // What a driver cannot do with this server, as with a password that MySQL no longer knows and no TLS, may end with it.
             E::Io(_) | E::Tls(_) | E::Protocol(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed => true,
+            E::Configuration(_) => true,
             E::Database(e) => is_among(e.as_ref(), &MYSQL_PASSING, &SQLITE_PASSING),
             _ => false,
         };
@@ -73,6 +79,11 @@ pub fn is_deadlock(error: &AppError) -> bool {
 pub(super) fn mysql_number(cause: &sqlx::Error) -> Option<u16> {
     let sqlx::Error::Database(error) = cause else { return None };
     error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
+}
+
+/// Whether the server of this connection is none to write to any more, as after a fail-over.
+pub(super) fn is_replaced(cause: &sqlx::Error) -> bool {
+    mysql_number(cause).is_some_and(|number| MYSQL_REPLACED.contains(&number))
 }
 
 /// What an operator can do about a refusal for want of rights; "" for anything else.

@@ -5,8 +5,8 @@
 //! later statement would take the answer of the one before it; or a transaction has begun that the driver knows nothing of,
 //! and a statement that is thought to be durable would become part of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use sqlx::mysql::MySqlTransactionManager;
@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::error::is_replaced;
 use super::{WORK_MAX, in_time};
 use crate::error::Result;
 
@@ -27,19 +28,47 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long the end of such a connection may take.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
+/// How often all connections may be given up because the server may not be written to.
+const RENEW_REST: Duration = Duration::from_secs(1);
+
 /// Lends the connections of one pool.
 #[derive(Clone, Debug)]
 pub struct Lender {
     pool: MySqlPool,
     /// How often since the last look.
     lent: Arc<AtomicUsize>,
+    replaced: Replaced,
+}
+
+/// When the server behind the connections was last found to be none to write to. Those from before then are not lent again: they lead to
+/// a machine whose place another has taken, and what is read there is old.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Replaced(Arc<Mutex<Option<Instant>>>);
+
+impl Replaced {
+    fn at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().expect("no code panics while it holds this lock")
+    }
+
+    /// Takes note of it, once a [`RENEW_REST`]: until the new server takes writes, each statement may say so.
+    fn note(&self) {
+        let mut at = self.at();
+        if at.is_none_or(|at| at.elapsed() >= RENEW_REST) {
+            *at = Some(Instant::now());
+        }
+    }
+
+    /// Whether a connection of this age is from before.
+    pub(super) fn outdates(&self, age: Duration) -> bool {
+        self.at().is_some_and(|at| at.elapsed() <= age)
+    }
 }
 
 impl Lender {
     /// Of a pool that looks after no connections itself: sqlx's would take each rest for a new one whenever it looks, and lend a
     /// connection untried that leads nowhere.
-    pub(super) fn new(pool: MySqlPool) -> Self {
-        Self { pool, lent: Arc::default() }
+    pub(super) fn new(pool: MySqlPool, replaced: Replaced) -> Self {
+        Self { pool, lent: Arc::default(), replaced }
     }
 
     /// The pool.
@@ -49,14 +78,15 @@ impl Lender {
 
     pub(super) async fn lend(&self) -> Result<Lease> {
         self.lent.fetch_add(1, Ordering::Relaxed);
-        Ok(Lease { connection: Some(self.pool.acquire().await?), running: None })
+        let connection = Some(self.pool.acquire().await?);
+        Ok(Lease { connection, running: None, replaced: self.replaced.clone() })
     }
 
     pub(super) async fn begin(&self) -> Result<LeaseTx> {
         let mut lease = self.lend().await?;
         in_time(async {
             let begun = MySqlTransactionManager::begin(lease.start(), None).await;
-            lease.ended();
+            lease.ended(begun.as_ref().err());
             Ok(begun?)
         })
         .await?;
@@ -84,6 +114,7 @@ pub struct Lease {
     connection: Option<PoolConnection<MySql>>,
     /// Something was asked of it then, and its answer has not been taken yet.
     running: Option<Instant>,
+    replaced: Replaced,
 }
 
 impl Lease {
@@ -98,8 +129,11 @@ impl Lease {
     }
 
     /// The answer to the statement was taken, whatever it was.
-    pub const fn ended(&mut self) {
+    pub fn ended(&mut self, failure: Option<&sqlx::Error>) {
         self.running = None;
+        if failure.is_some_and(is_replaced) {
+            self.replaced.note();
+        }
     }
 }
 
@@ -138,7 +172,7 @@ impl LeaseTx {
     pub(super) async fn commit(mut self) -> Result<()> {
         in_time(async {
             let committed = MySqlTransactionManager::commit(self.lease.start()).await;
-            self.lease.ended();
+            self.lease.ended(committed.as_ref().err());
             Ok(committed?)
         })
         .await?;

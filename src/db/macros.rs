@@ -20,7 +20,7 @@ macro_rules! execute_with {
                 let bound = $bind;
                 let asked = async {
                     let done = bound.execute(c.start()).await;
-                    c.ended();
+                    c.ended(done.as_ref().err());
                     Ok(done?.into())
                 };
                 $crate::db::in_time(asked).await
@@ -45,7 +45,7 @@ macro_rules! fetch {
                 let bound = $bind;
                 let asked = async {
                     let done = bound.$method(c.start()).await;
-                    c.ended();
+                    c.ended(done.as_ref().err());
                     Ok(done?)
                 };
                 $crate::db::in_time(asked).await

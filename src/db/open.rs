@@ -10,7 +10,7 @@ use sqlx::{Connection, Executor, MySqlConnection};
 
 use super::checkpoint::Checkpoints;
 use super::error::advice;
-use super::lease::Lender;
+use super::lease::{Lender, Replaced};
 use super::schema;
 use super::writer::Writer;
 use super::{Db, Pools, Waits};
@@ -144,7 +144,10 @@ async fn open_mysql(config: &Config) -> Result<Pools> {
         .charset("utf8mb4")
         .statement_cache_capacity(STATEMENTS_MAX);
     // The pool tries again until its patience ends, and then tells of its patience only: ask once for the cause.
-    reach(&options).await?.close().await?;
+    // Its goodbye may fail: MySQL is the first to hang up.
+    let _ = reach(&options).await?.close().await;
+    let replaced = Replaced::default();
+    let outdated = replaced.clone();
     let pool = MySqlPoolOptions::new()
         .max_connections(config.database.connections_max)
         .test_before_acquire(false)
@@ -159,9 +162,10 @@ async fn open_mysql(config: &Config) -> Result<Pools> {
                 Ok(())
             })
         })
-        .before_acquire(|connection, meta| {
+        .before_acquire(move |connection, meta| {
+            let is_outdated = outdated.outdates(meta.age);
             Box::pin(async move {
-                if meta.age > MYSQL_AGE_MAX {
+                if is_outdated || meta.age > MYSQL_AGE_MAX {
                     return Ok(false);
                 }
                 if meta.idle_for > MYSQL_REST_MAX {
@@ -174,7 +178,7 @@ async fn open_mysql(config: &Config) -> Result<Pools> {
         })
         .connect_with(options)
         .await?;
-    Ok(Pools::MySql(Lender::new(pool)))
+    Ok(Pools::MySql(Lender::new(pool, replaced)))
 }
 
 #[cfg(test)]

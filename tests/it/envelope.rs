@@ -304,7 +304,7 @@ pub async fn lock(server: &TestServer, statement: &'static str, id: i64) -> qing
     match tx.conn() {
         qingniao::db::Conn::MySql(c) => {
             sqlx::query(statement).bind(id).execute(c.start()).await.unwrap();
-            c.ended();
+            c.ended(None);
         }
         qingniao::db::Conn::Sqlite(c) => drop(sqlx::query(statement).bind(id).execute(c).await.unwrap()),
     }

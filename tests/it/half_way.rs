@@ -26,7 +26,7 @@ async fn insert(db: &Db, user: u32) {
     match db.write_one().await.unwrap().conn() {
         Conn::MySql(c) => {
             query(SQL).bind(user).execute(c.start()).await.unwrap();
-            c.ended();
+            c.ended(None);
         }
         Conn::Sqlite(c) => drop(query(SQL).bind(user).execute(c).await.unwrap()),
     }
@@ -85,7 +85,7 @@ async fn update(conn: Conn<'_>, user: u32) -> Result<()> {
     const SQL: &str = "UPDATE inboxes SET delivered_id = delivered_id + 1 WHERE user_id = ?";
     let Conn::MySql(c) = conn else { unreachable!("the URL is MySQL's") };
     let done = query(SQL).bind(user).execute(c.start()).await;
-    c.ended();
+    c.ended(done.as_ref().err());
     done?;
     Ok(())
 }
@@ -115,4 +115,35 @@ async fn what_is_dropped_while_it_waits_for_a_lock_keeps_its_place_until_mysql_h
     assert!(open <= 5, "{open} connections, of which two are the test's");
     holder.execute("UNLOCK TABLES").await.unwrap();
     db.ping().await.unwrap();
+}
+
+/// A machine whose place another has taken may live on, and answer with what it had then.
+#[tokio::test]
+async fn connections_from_before_a_fail_over_are_not_lent_again() {
+    const READ_ONLY: &str = "CREATE TRIGGER replaced BEFORE UPDATE ON inboxes FOR EACH ROW \
+                             SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1290, MESSAGE_TEXT = 'read-only'";
+    let Some(url) = database::fresh("qingniao_replaced_").await else { return };
+    let mut config = Config::defaults();
+    config.database_url.clone_from(&url);
+    config.database.connections_max = 1;
+    let db = Db::open(&config).await.unwrap();
+    insert(&db, 1).await;
+    let connection = async || {
+        let mut reader = db.read().await.unwrap();
+        let Conn::MySql(c) = reader.conn() else { unreachable!("the URL is MySQL's") };
+        let id: u64 = sqlx::query_scalar("SELECT CONNECTION_ID()").fetch_one(c.start()).await.unwrap();
+        c.ended(None);
+        id
+    };
+    let (first, again) = (connection().await, connection().await);
+    assert_eq!(first, again, "it is lent again");
+    let mut witness = MySqlConnection::connect(&url).await.unwrap();
+    witness.execute(READ_ONLY).await.unwrap();
+    let refused = update(db.write_one().await.unwrap().conn(), 1).await;
+    assert!(matches!(refused, Err(AppError::Busy(Some(_)))), "{refused:?}");
+    let new = connection().await;
+    assert_ne!(new, first);
+    assert_eq!(connection().await, new, "which is lent again");
+    witness.execute("DROP TRIGGER replaced").await.unwrap();
+    update(db.write_one().await.unwrap().conn(), 1).await.unwrap();
 }

@@ -11,7 +11,7 @@ pub async fn run(db: &Db, statement: &'static str) {
     match db.write_one().await.unwrap().conn() {
         Conn::MySql(c) => {
             raw_sql(statement).execute(c.start()).await.map(drop).unwrap();
-            c.ended();
+            c.ended(None);
         }
         Conn::Sqlite(c) => raw_sql(statement).execute(c).await.map(drop).unwrap(),
     }
@@ -68,7 +68,7 @@ async fn applications_that_waited_before_they_were_counted_are_counted() {
                     .await
                     .map(drop)
                     .unwrap();
-                c.ended();
+                c.ended(None);
             }
             Conn::Sqlite(c) => {
                 query(APPLY).bind(user).bind(friend).bind(status).bind(mark).execute(c).await.map(drop).unwrap();
@@ -152,7 +152,7 @@ async fn mark_interrupted(db: &Db, version: i64) {
     let Conn::MySql(c) = reader.conn() else { unreachable!("the URL is MySQL's") };
     let marked = query("UPDATE _sqlx_migrations SET success = FALSE WHERE version = ?").bind(version);
     assert_eq!(marked.execute(c.start()).await.unwrap().rows_affected(), 1);
-    c.ended();
+    c.ended(None);
 }
 
 #[tokio::test]
