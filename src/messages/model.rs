@@ -306,7 +306,7 @@ impl Redirect {
 // contract: messaging §1, §3
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Notice {
-    /// Of its own; of a revocation, that of the message; of a card, its `from_id`.
+    /// Of its own; of a revocation, that of the message.
     pub id: String,
     /// The picture to show.
     pub from_avatar: String,

@@ -475,7 +475,7 @@ async fn a_claim_that_was_cut_is_taken_again_or_ends_the_server() {
 const CLAIM: &str = "SELECT GET_LOCK(CONCAT('qingniao:', DATABASE()), 5)";
 
 async fn holder_of_claim(connection: &mut MySqlConnection) -> Option<i64> {
-    let holder = sqlx::query_scalar("SELECT IS_USED_LOCK(CONCAT('qingniao:', DATABASE()))");
+    let holder = sqlx::query_scalar("SELECT CAST(IS_USED_LOCK(CONCAT('qingniao:', DATABASE())) AS SIGNED)");
     holder.fetch_one(connection).await.unwrap()
 }
 

@@ -9,7 +9,7 @@ const READS_EACH: i64 = 8;
 
 /// The plan of `text`, a step a line: table, kind of access, index, and remarks.
 pub async fn plan(conn: &mut MySqlConnection, text: &str) -> Vec<String> {
-    let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("EXPLAIN {text}"))).fetch_all(conn).await;
+    let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("EXPLAIN FORMAT=TRADITIONAL {text}"))).fetch_all(conn).await;
     let rows = rows.unwrap_or_else(|cause| panic!("{text}: {cause}"));
     let column = |row: &sqlx::mysql::MySqlRow, name: &str| row.get::<Option<String>, _>(name).unwrap_or_default();
     let step = |row| ["table", "type", "key", "Extra"].map(|name| column(row, name)).join(" | ");

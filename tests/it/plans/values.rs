@@ -52,6 +52,7 @@ const VALUES: &[(&str, &str, &str, &str)] = &[
     ("messages::delete_early_receipts", "message_id", "IN", "1000"),
     ("groups::list_ended_subscriptions", "LIMIT", "", "512"),
     ("accounts::delete_expired_session", "role", "=", "'user'"),
+    ("accounts::update_session_role", "role", "=", "'user'"),
     ("messages::list_due_group", "seq", ">", "5000"),
     ("messages::list_due_group", "seq", "<=", "9000"),
     ("messages::update_subscription_cursors", "delivered_seq", "", "100"),
