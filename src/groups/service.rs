@@ -59,6 +59,11 @@ impl Kept {
         let (checked_at, last_seq) = (AtomicI64::new(app.clock.now_ms()), AtomicI64::new(UNKNOWN));
         Self { room, marks: Arc::new(Marks { checked_at, last_seq }) }
     }
+
+    /// Whether it was what the store has a moment ago.
+    fn is_trusted(&self, app: &App) -> bool {
+        is_trusted(self.marks.checked_at.load(Ordering::Relaxed), app.clock.now_ms())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -85,10 +90,10 @@ impl State {
 
 /// The group and everyone in it, as of its last change on this server. Dissolved groups have a room that is empty.
 pub async fn room(app: &App, id: GroupId) -> Result<Option<Arc<Room>>> {
-    let now_ms = app.clock.now_ms();
-    if let Some(Kept { room, marks }) = app.groups.rooms.get(&id)
-        && !is_trusted(marks.checked_at.load(Ordering::Relaxed), now_ms)
+    if let Some(kept) = app.groups.rooms.get(&id)
+        && !kept.is_trusted(app)
     {
+        let Kept { room, marks } = kept;
         let found = async {
             // What an operator has changed of its members by hand shows in no other way.
             if room.len() <= RELOADED_MAX {
@@ -97,7 +102,7 @@ pub async fn room(app: &App, id: GroupId) -> Result<Option<Arc<Room>>> {
             store::find_group(&mut app.db.read().await?.conn(), id).await
         };
         if in_time(Box::pin(found)).await?.as_ref() == Some(&room.group) {
-            marks.checked_at.store(now_ms, Ordering::Relaxed);
+            marks.checked_at.store(app.clock.now_ms(), Ordering::Relaxed);
         } else {
             forget(app, id);
         }
@@ -142,12 +147,18 @@ async fn load(conn: &mut Conn<'_>, id: GroupId) -> Result<Option<Arc<Room>>> {
 
 /// Everyone in the group as it was at `version`, if that is what is kept of it.
 pub(super) fn known_people(app: &App, id: GroupId, version: i64) -> Option<Arc<People>> {
-    kept_at(app, id, version).map(|room| room.people.clone())
+    let kept = app.groups.rooms.get(&id).filter(|kept| kept.room.group.version == version);
+    kept.filter(|kept| kept.is_trusted(app)).map(|kept| kept.room.people.clone())
 }
 
-/// Keeps a room as a committed change has left it.
+/// Keeps a room as a committed change has left it. What the change did not touch is as old as it was.
 pub fn keep(app: &App, room: Arc<Room>) {
-    app.groups.rooms.insert(room.group.id, Kept::new(app, room));
+    let id = room.group.id;
+    let new = Kept::new(app, room);
+    if let Some(old) = app.groups.rooms.get(&id).filter(|old| old.is_trusted(app)) {
+        new.marks.checked_at.store(old.marks.checked_at.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    app.groups.rooms.insert(id, new);
 }
 
 /// Drops what is kept of a group whose last change did not leave a room.

@@ -117,21 +117,20 @@ async fn only_active_members_of_an_open_group_speak() {
 
 /// There is no route that mutes: an operator does it in the database.
 #[tokio::test]
-async fn who_is_muted_or_removed_by_hand_is_noticed_within_half_a_minute() {
+async fn who_is_muted_by_hand_is_noticed_within_half_a_minute() {
     let mut talk = talk().await;
     let (id, server) = (talk.id, &talk.server);
     talk.bob.say_in(id, "mine").await.ok();
+    // What is kept of a group that is changed is as old as it was.
+    server.advance(CACHE_MS / 2);
+    talk.alice.rename(id, "busy").await.ok();
     let mute = "UPDATE group_members SET status = 0 WHERE group_id = ? AND user_id = ?";
     server.sql(mute, &[id.into(), talk.bob.id.into()]).await;
-    server.advance(CACHE_MS + 1);
+    server.advance(CACHE_MS / 2 + 1);
     talk.bob.say_in(id, "x").await.refused(400, "您不在群里，无法发消息");
-    server
-        .sql("DELETE FROM group_members WHERE group_id = ? AND user_id = ?", &[id.into(), talk.carol.id.into()])
-        .await;
-    server.advance(CACHE_MS + 1);
-    talk.carol.say_in(id, "x").await.refused(400, "您不在群里，无法发消息");
-    talk.alice.say_in(id, "x").await.ok();
-    assert_eq!(talk.sockets[2].texts().await, ["mine"]);
+    talk.sockets[1].catch_up().await;
+    talk.alice.say_in(id, "not for bob").await.ok();
+    assert!(talk.sockets[1].catch_up().await.is_empty());
 }
 
 #[tokio::test]
