@@ -304,19 +304,26 @@ pub fn composed_name<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     composed
 }
 
+/// How many bytes a text has in JSON, at most.
+fn json_len(text: &str) -> usize {
+    let escaped = |byte| match byte {
+        b'"' | b'\\' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum()
+}
+
 /// The picture of a group: those of its first people, as many as fit. It is part of each message to the group, and of each row of
 /// a list of groups.
 pub fn composed_avatar<'a>(avatars: impl IntoIterator<Item = &'a str>) -> String {
     let mut composed = String::new();
-    for avatar in avatars.into_iter().take(AVATARS_MAX) {
-        let comma = if composed.is_empty() { "" } else { "," };
-        // In JSON, a control character takes six bytes.
-        let escaped = avatar.bytes().filter(u8::is_ascii_control).count() * 5;
-        if composed.len() + comma.len() + avatar.len() + escaped > AVATAR_BYTES_MAX {
-            break;
+    for (place, avatar) in avatars.into_iter().take(AVATARS_MAX).enumerate() {
+        let comma = if place == 0 { "" } else { "," };
+        if json_len(&composed) + json_len(comma) + json_len(avatar) <= AVATAR_BYTES_MAX {
+            composed.push_str(comma);
+            composed.push_str(avatar);
         }
-        composed.push_str(comma);
-        composed.push_str(avatar);
     }
     composed
 }
@@ -343,7 +350,10 @@ mod tests {
         assert_eq!(composed_avatar([url.as_str(); 9]), [url.as_str(); 4].join(","), "four have room");
         assert_eq!(composed_avatar(["a", "b"]), "a,b");
         let wide = "\u{1}".repeat(1000);
-        assert_eq!(composed_avatar(["a", &wide, "b"]), "a", "in JSON it has six thousand");
+        assert_eq!(composed_avatar(["a", &wide, "b"]), "a,b", "in JSON it has six thousand");
+        let quotes = "\"".repeat(1000);
+        assert_eq!(composed_avatar([quotes.as_str(); 3]), quotes, "two thousand each, and a comma");
+        assert_eq!(composed_avatar(["", "b"]), ",b");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::http::fields::{INT_MAX, is_truthy};
 use crate::http::serve::Origin;
 use crate::http::{Draft, Fields, Payload, Raw, json, ok};
 
-/// A group's picture is up to nine URLs of 1000 characters each, joined by commas.
+/// A group's picture may be nine URLs of 1000 characters each, joined by commas, where the old server composed it.
 const GROUP_AVATAR_MAX: u64 = 9 * 1001;
 /// The earliest time that the old validator takes for a message, in epoch milliseconds.
 const CREATE_TIME_MIN: i64 = 1_000_000_000_000;
