@@ -1,6 +1,7 @@
 //! A person's chat settings (contract: people §3 "userset JSON"): the text as the client sent it, and what it says of strangers.
 
-use serde::Deserialize;
+use std::collections::HashMap;
+
 use serde_json::value::RawValue;
 
 /// Read once when the row is loaded, since every message to the person asks what it says.
@@ -36,46 +37,24 @@ impl Userset {
 
 impl From<String> for Userset {
     fn from(text: String) -> Self {
-        let settings: Settings = object(&text);
-        let sides: Sides = settings.chatset.map(|sides| object(sides.get())).unwrap_or_default();
-        Self { from_users: send_count(sides.user), from_visitors: send_count(sides.visitor), text }
+        let settings = object(&text);
+        let sides = settings.get("chatset").map(|sides| object(sides.get())).unwrap_or_default();
+        let of = |side| send_count(sides.get(side).copied());
+        Self { from_users: of("user"), from_visitors: of("visitor"), text }
     }
 }
 
-// What is of no concern stays text: it is read for whoever is looked at, and may be long.
-#[derive(Default, Deserialize)]
-struct Settings<'a> {
-    #[serde(borrow)]
-    chatset: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct Sides<'a> {
-    #[serde(borrow)]
-    user: Option<&'a RawValue>,
-    #[serde(borrow)]
-    visitor: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct Side<'a> {
-    #[serde(borrow, rename = "sendCount")]
-    send_count: Option<&'a RawValue>,
-}
-
-/// What an object says; nothing, if it is none.
-fn object<'a, T: Default + Deserialize<'a>>(json: &'a str) -> T {
-    // A struct would be read from a list as well.
-    let is_object = json.trim_start().starts_with('{');
-    is_object.then(|| serde_json::from_str(json).ok()).flatten().unwrap_or_default()
+/// What an object says, of a name that comes twice the last; nothing, if it is none. What is of no concern stays text: it is read for
+/// whoever is looked at, and may be long.
+fn object(json: &str) -> HashMap<String, &RawValue> {
+    serde_json::from_str(json).unwrap_or_default()
 }
 
 /// Empty, malformed, or without the side asked for: one message (decision 20). The first clients wrote bare numbers instead of
 /// objects (`{"chatset":{"visitor":0,"user":0}}`): there the old server saw no count, which is no limit.
 fn send_count(side: Option<&RawValue>) -> SendCount {
-    let Some(side) = side else { return SendCount::One };
-    let side: Side = object(side.get());
-    match side.send_count.and_then(|count| count.get().parse::<f64>().ok()) {
+    let Some(side) = side.map(RawValue::get).filter(|side| *side != "null") else { return SendCount::One };
+    match object(side).get("sendCount").and_then(|count| count.get().parse::<f64>().ok()) {
         Some(0.0) => SendCount::None,
         Some(1.0) => SendCount::One,
         _ => SendCount::Any,
@@ -105,6 +84,8 @@ mod tests {
             (r#"{"chatset":[{"sendCount":0}]}"#, SendCount::One),
             (r#"[{"user":{"sendCount":0}}]"#, SendCount::One),
             (r#"{"chatset":{"user":null}}"#, SendCount::One),
+            (r#"{"chatset":{"user":{"sendCount":2,"sendCount":0}}}"#, SendCount::None),
+            (r#"{"chatset":{},"chatset":{"user":{"sendCount":2}}}"#, SendCount::Any),
             (r#" {"more":[[]],"chatset": {"more":7, "user": {"more":{}, "sendCount": 0}}}"#, SendCount::None),
         ] {
             let userset = Userset::from(text.to_owned());
