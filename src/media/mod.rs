@@ -48,12 +48,20 @@ pub struct State {
     reads: Arc<Semaphore>,
     /// Places for files that are streamed.
     pub streams: Budget<IpAddr>,
-    /// What strangers can have said by the thousand.
-    told: Seldom,
+    told: Told,
     /// Turns to draw a QR code, and those of each person.
     draws: Arc<Semaphore>,
     draws_by_user: Shares<UserId>,
     qr_codes: Cache<String, Bytes, qrcode::BySize>,
+}
+
+/// What strangers can have logged by the thousand.
+#[derive(Debug, Default)]
+struct Told {
+    refused_covers: Seldom,
+    slow_covers: Seldom,
+    posters: Seldom,
+    unreadable: Seldom,
 }
 
 impl State {
@@ -72,7 +80,7 @@ impl State {
             covers: covers::Covers::new(config)?,
             reads: Arc::new(Semaphore::new(public::READS_MAX)),
             streams: Budget::new(public::STREAMS_MAX, public::STREAMS_BY_NETWORK_MAX),
-            told: Seldom::default(),
+            told: Told::default(),
             draws: Arc::new(Semaphore::new(service::DRAWS_MAX)),
             draws_by_user: Shares::new(service::DRAWS_BY_USER_MAX),
             qr_codes: qrcode::cache(),

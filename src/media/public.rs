@@ -100,7 +100,7 @@ async fn poster(app: &App, place: &Place, ip: IpAddr) -> Result<PathBuf> {
         NoCover::Slow => AppError::busy(),
         NoCover::Io(cause) if cause.kind() == io::ErrorKind::NotFound => AppError::NotFound,
         NoCover::Io(cause) => {
-            if app.media.told.is_due() {
+            if app.media.told.posters.is_due() {
                 warn!(%cause, "a poster could not be made (said once a minute)");
             }
             AppError::NotFound
@@ -264,7 +264,7 @@ fn refusal(app: &App, cause: &io::Error) -> AppError {
     match cause.kind() {
         NotFound | NotADirectory | IsADirectory | InvalidFilename | InvalidInput => AppError::NotFound,
         PermissionDenied => {
-            if app.media.told.is_due() {
+            if app.media.told.unreadable.is_due() {
                 warn!(%cause, "a file below public/ may not be read by this server (said once a minute)");
             }
             AppError::NotFound

@@ -168,11 +168,14 @@ pub async fn cover(app: &App, me: UserId, ip: IpAddr, video_url: &str, shot: &Sh
         app.metrics.uploads.covers_failed.inc();
         match &cause {
             NoCover::Io(cause) => error!(%cause, "a cover could not be made"),
-            // What the asked for video is, its asker decides.
-            _ if !app.media.told.is_due() => {}
-            NoCover::Slow | NoCover::NoFfmpeg => warn!(%cause, "a cover could not be made (said once a minute)"),
+            NoCover::Slow | NoCover::NoFfmpeg if app.media.told.slow_covers.is_due() => {
+                warn!(%cause, "a cover could not be made (said once a minute)");
+            }
             // As a literal: a hostile file has a say in ffmpeg's words, which must not look like lines of this log.
-            NoCover::Refused(words) => info!(cause = ?words, "a cover could not be made (said once a minute)"),
+            NoCover::Refused(words) if app.media.told.refused_covers.is_due() => {
+                info!(cause = ?words, "a cover could not be made (said once a minute)");
+            }
+            NoCover::Slow | NoCover::NoFfmpeg | NoCover::Refused(_) => {}
         }
         NO_COVER
     })?;
