@@ -23,8 +23,8 @@ const MYSQL_REPLACED: [u16; 4] = [1290, 1792, 1836, 3032];
 /// SQLite primary result codes that pass: busy, locked, read-only, I/O error, full, cannot open.
 const SQLITE_PASSING: [i32; 6] = [5, 6, 8, 10, 13, 14];
 
-/// Of those, what lasts until somebody acts: a full disk, a store that may only be read.
-const MYSQL_LASTING: [u16; 8] = [1021, 1026, 1030, 1114, 1180, 1290, 1792, 1836];
+/// Of those, what lasts until somebody acts: a full disk, a store that may only be read, tables that its replication refuses.
+const MYSQL_LASTING: [u16; 9] = [1021, 1026, 1030, 1114, 1180, 1290, 1792, 1836, 3098];
 /// As [`MYSQL_LASTING`].
 const SQLITE_LASTING: [i32; 4] = [8, 10, 13, 14];
 
@@ -36,8 +36,13 @@ impl From<sqlx::Error> for AppError {
         use sqlx::Error as E;
         let passes = match &error {
             // What a driver cannot do with this server, as with a password that MySQL no longer knows and no TLS, may end with it.
-            E::Io(_) | E::Tls(_) | E::Protocol(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed => true,
-            E::Configuration(_) => true,
+            E::Io(_)
+            | E::Tls(_)
+            | E::Protocol(_)
+            | E::Configuration(_)
+            | E::PoolTimedOut
+            | E::PoolClosed
+            | E::WorkerCrashed => true,
             E::Database(e) => is_among(e.as_ref(), &MYSQL_PASSING, &SQLITE_PASSING),
             _ => false,
         };
@@ -56,11 +61,14 @@ fn is_among(error: &dyn DatabaseError, mysql: &[u16], sqlite: &[i32]) -> bool {
     false
 }
 
-/// Whether the store takes nothing until an operator acts: its disk is full, or it may only be read.
+/// Whether the store takes nothing until an operator acts: its disk is full, it may only be read, or the driver cannot log in there.
 pub fn needs_operator(error: &AppError) -> bool {
     let AppError::Busy(Some(source)) = error else { return false };
-    let Some(sqlx::Error::Database(error)) = source.downcast_ref::<sqlx::Error>() else { return false };
-    is_among(error.as_ref(), &MYSQL_LASTING, &SQLITE_LASTING)
+    match source.downcast_ref() {
+        Some(sqlx::Error::Database(error)) => is_among(error.as_ref(), &MYSQL_LASTING, &SQLITE_LASTING),
+        Some(sqlx::Error::Configuration(_)) => true,
+        _ => false,
+    }
 }
 
 /// Whether a unique index refused the row; the transaction goes on.

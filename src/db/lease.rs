@@ -15,11 +15,12 @@ use sqlx::{Connection, MySql, MySqlConnection, MySqlPool};
 use sqlx_core::transaction::TransactionManager;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::error::is_replaced;
 use super::{WORK_MAX, in_time};
 use crate::error::Result;
+use crate::limits::Seldom;
 
 /// How long MySQL may take for a rollback and for the question with which a connection is given back; then it is closed.
 const RETURN_MAX: Duration = Duration::from_secs(3);
@@ -43,11 +44,11 @@ pub struct Lender {
 /// When the server behind the connections was last found to be none to write to. Those from before then are not lent again: they lead to
 /// a machine whose place another has taken, and what is read there is old.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Replaced(Arc<Mutex<Option<Instant>>>);
+pub(super) struct Replaced(Arc<(Mutex<Option<Instant>>, Seldom)>);
 
 impl Replaced {
     fn at(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.0.lock().expect("no code panics while it holds this lock")
+        self.0.0.lock().expect("no code panics while it holds this lock")
     }
 
     /// Takes note of it, once a [`RENEW_REST`]: until the new server takes writes, each statement may say so.
@@ -55,6 +56,9 @@ impl Replaced {
         let mut at = self.at();
         if at.is_none_or(|at| at.elapsed() >= RENEW_REST) {
             *at = Some(Instant::now());
+            if self.0.1.is_due() {
+                warn!("the database may only be read: another may have taken its place, and connections are made anew");
+            }
         }
     }
 
@@ -79,7 +83,7 @@ impl Lender {
     pub(super) async fn lend(&self) -> Result<Lease> {
         self.lent.fetch_add(1, Ordering::Relaxed);
         let connection = Some(self.pool.acquire().await?);
-        Ok(Lease { connection, running: None, replaced: self.replaced.clone() })
+        Ok(Lease { connection, running: None, outdated: false, replaced: self.replaced.clone() })
     }
 
     pub(super) async fn begin(&self) -> Result<LeaseTx> {
@@ -114,6 +118,8 @@ pub struct Lease {
     connection: Option<PoolConnection<MySql>>,
     /// Something was asked of it then, and its answer has not been taken yet.
     running: Option<Instant>,
+    /// Its server may not be written to.
+    outdated: bool,
     replaced: Replaced,
 }
 
@@ -132,6 +138,7 @@ impl Lease {
     pub fn ended(&mut self, failure: Option<&sqlx::Error>) {
         self.running = None;
         if failure.is_some_and(is_replaced) {
+            self.outdated = true;
             self.replaced.note();
         }
     }
@@ -147,6 +154,10 @@ impl Drop for Lease {
             let answered = async move { timeout_at(asked_at + WORK_MAX, connection.ping()).await };
             #[expect(clippy::disallowed_methods, reason = "as sqlx does; a stop waits for the pool")]
             drop(tokio::spawn(answered));
+            return;
+        }
+        if self.outdated {
+            connection.close_on_drop();
             return;
         }
         // sqlx asks MySQL once more before it takes a connection back: one that leads nowhere would keep its place in the pool
