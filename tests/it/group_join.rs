@@ -371,6 +371,10 @@ async fn an_owner_hears_nothing_of_those_whom_he_blocks() {
     let guest = club.server.guest().await;
     assert_eq!(club.bob.invite(club.id, &guest).await.ok(), WAITING);
     club.nobody_heard_anything().await;
+    club.alice.turn_block(&club.bob).await;
+    assert_eq!(club.bob.invite(club.id, &club.dave).await.ok(), WAITING);
+    club.dave.leave(club.id).await.ok();
+    club.nobody_heard_anything().await;
     club.alice.turn_block(&club.dave).await;
     assert_eq!(club.dave.join(club.id).await.ok(), WAITING);
     assert_eq!(club.heard().await.map(|messages| messages.len()), [1, 0, 0]);
