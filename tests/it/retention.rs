@@ -1,4 +1,4 @@
-//! What is forgotten and what never is: only what everybody has received, and marks that mean nothing any more.
+//! What is forgotten and what never is: only what everybody has received, and early receipts that mean nothing any more.
 
 mod groups;
 
