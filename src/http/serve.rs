@@ -140,6 +140,7 @@ where
     let answer = hyper::service::service_fn(move |request: Request<Incoming>| {
         heads.came();
         let mut request = request.map(Body::new);
+        origin.slot.begin(origin.peer, request.headers());
         request.extensions_mut().insert(origin.clone());
         let answered = answer(request);
         async move { Ok::<_, Infallible>(answered.await) }

@@ -1,14 +1,16 @@
 //! Places for connections: so many in all, and so many from one network, so that nobody takes them all; and room for bodies that
 //! come, and for replies that are taken, slowly.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use axum::http::HeaderMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
-use super::network::network_of;
+use super::network::{bounded_network, network_of};
 use super::payload::BODY_BYTES_FREE;
+use super::serve::client_address;
 use crate::limits::{Budget, Portion, Seldom, Share, Shares};
 use crate::metrics::Connections;
 
@@ -36,6 +38,7 @@ pub struct Places {
 pub struct Slots {
     all: Arc<Semaphore>,
     places: Places,
+    proxies: Arc<[IpAddr]>,
     by_network: Shares<IpAddr>,
     bodies: Budget<IpAddr>,
     replies: Budget<IpAddr>,
@@ -56,6 +59,9 @@ pub struct Slot {
     _place: OwnedSemaphorePermit,
     /// `None` for a reverse proxy.
     network: Option<(IpAddr, Share<IpAddr>)>,
+    proxies: Arc<[IpAddr]>,
+    /// For whom a reverse proxy makes the present request.
+    client: Mutex<Option<IpAddr>>,
     bodies: Budget<IpAddr>,
     /// Room that the body of the present request takes.
     room: Mutex<Option<Portion<IpAddr>>>,
@@ -73,6 +79,7 @@ impl Slots {
             bodies: Budget::new(places.bodies_bytes, (places.bodies_bytes / ROOM_SHARE).max(places.body_bytes)),
             replies: Budget::new(places.bodies_bytes, places.bodies_bytes / ROOM_SHARE),
             by_network: Shares::new(places.by_network),
+            proxies: places.exempt.clone().into(),
             places,
             counts,
             told: Seldom::default(),
@@ -101,6 +108,8 @@ impl Slots {
         Some(Slot {
             _place: place,
             network,
+            proxies: self.proxies.clone(),
+            client: Mutex::default(),
             bodies: self.bodies.clone(),
             room: Mutex::default(),
             replies: self.replies.clone(),
@@ -121,9 +130,16 @@ impl Slots {
 }
 
 impl Slot {
+    /// A request comes: what it takes is on its client's account, also where a reverse proxy makes it.
+    pub fn begin(&self, peer: SocketAddr, headers: &HeaderMap) {
+        if self.network.is_none() {
+            *self.client() = bounded_network(client_address(peer, headers, &self.proxies));
+        }
+    }
+
     /// Takes room for a part of the body of the connection's request. False if there is none left, or the network has its share.
     pub fn take_room(&self, bytes: usize) -> bool {
-        let Some(more) = self.bodies.take(self.network(), bytes) else { return false };
+        let Some(more) = self.bodies.take(self.account(), bytes) else { return false };
         match &mut *self.room() {
             Some(room) => room.merge(more),
             room => *room = Some(more),
@@ -156,7 +172,7 @@ impl Slot {
             return true;
         }
         // One that is longer than a share comes alone.
-        let Some(taken) = self.replies.take(self.network(), bytes) else { return false };
+        let Some(taken) = self.replies.take(self.account(), bytes) else { return false };
         *self.reply() = ReplyRoom { _of_body: None, _own: Some(taken) };
         true
     }
@@ -169,6 +185,15 @@ impl Slot {
     /// Whose account the connection is on; `None` for a reverse proxy.
     pub fn network(&self) -> Option<IpAddr> {
         self.network.as_ref().map(|(network, _)| *network)
+    }
+
+    /// Whose account the present request is on.
+    fn account(&self) -> Option<IpAddr> {
+        self.network().or_else(|| *self.client())
+    }
+
+    fn client(&self) -> MutexGuard<'_, Option<IpAddr>> {
+        self.client.lock().expect("no code panics while it holds this lock")
     }
 
     fn reply(&self) -> MutexGuard<'_, ReplyRoom> {
@@ -275,6 +300,29 @@ mod tests {
         assert!(other.take_room(ROOM / 4));
         greedy[0].give_room_back();
         assert!(greedy[1].take_room(ROOM / 8));
+    }
+
+    #[tokio::test]
+    async fn a_client_behind_a_reverse_proxy_has_an_account_of_its_own() {
+        let exempt = vec!["10.0.0.2".parse().unwrap()];
+        let places = Places { all: 9, by_network: 9, exempt, bodies_bytes: ROOM, body_bytes: ROOM / 10 };
+        let slots = Slots::new(places, Connections::new(&Registry::new()));
+        let request =
+            |client: &str| HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), client.parse().unwrap())]);
+        let peer = "10.0.0.2:9".parse().unwrap();
+        let by_proxy = [take(&slots, "10.0.0.2").await.unwrap(), take(&slots, "10.0.0.2").await.unwrap()];
+        for slot in &by_proxy {
+            slot.begin(peer, &request("1.2.3.4"));
+        }
+        assert!(by_proxy[0].take_room(ROOM / 4) && !by_proxy[1].take_room(1));
+        by_proxy[0].give_room_back();
+        assert!(by_proxy[0].take_reply_room(ROOM / 4) && !by_proxy[1].take_reply_room(ROOM / 8));
+        by_proxy[1].begin(peer, &request("1.2.3.5"));
+        assert!(by_proxy[1].take_reply_room(ROOM / 4) && by_proxy[1].take_room(ROOM / 4));
+        // Whoever is no proxy says nothing of others.
+        let direct = take(&slots, "1.2.3.5").await.unwrap();
+        direct.begin("1.2.3.5:9".parse().unwrap(), &request("1.2.3.6"));
+        assert!(!direct.take_room(1));
     }
 
     #[tokio::test]
