@@ -88,7 +88,8 @@ fn names(headers: &HeaderMap, name: &header::HeaderName, word: &str) -> bool {
 }
 
 impl Wire {
-    /// Takes the TCP stream out of hyper; hyper's buffers are gone when this returns. The peer may send messages so long.
+    /// Takes the TCP stream out of hyper; hyper's buffers are gone when this returns. A frame or message of
+    /// the peer may have `message_bytes_max` bytes.
     pub async fn new(upgraded: Upgraded, message_bytes_max: usize) -> Result<Self> {
         let parts = upgraded
             .downcast::<TokioIo<TimedStream>>()

@@ -10,9 +10,10 @@ const CONTAINERS_FREE: usize = 256;
 /// Beyond those, a list or an object for each so many bytes: a list of `{"id":1}` has fewer, and one of points, `[1,2]`.
 const CONTAINER_BYTES_MIN: usize = 4;
 
-/// Parses JSON as JavaScript does: half a character becomes U+FFFD. The second look costs only what could not be read. What
-/// consists of hardly anything but lists and objects is an error: in memory it would be some three hundred times as long. What is no error is up to
-/// a hundred times as long while it is read.
+/// Parses JSON as JavaScript does: half a character becomes U+FFFD. The second look costs only what could not be read.
+///
+/// What consists of hardly anything but lists and objects is an error: in memory it would be some three hundred times as long. What
+/// is none may still be a hundred times as long while it is read.
 pub fn parse<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     let containers_max = CONTAINERS_FREE + json.len() / CONTAINER_BYTES_MIN;
     // Counted where it may be so: most have not even so many brackets.
@@ -61,7 +62,7 @@ fn mended(json: &[u8]) -> Option<Vec<u8>> {
     mended
 }
 
-/// Bytes of `\uXXXX`.
+/// Bytes of an escape by four hexadecimal digits.
 const LENGTH: usize = 6;
 const UNKNOWN: &[u8; LENGTH] = b"\\ufffd";
 
