@@ -102,6 +102,11 @@ impl Server {
         Ok(Self { address, operations, app })
     }
 
+    /// Returns when the store has forgotten what was committed, and this server must end.
+    pub async fn forgotten(&self) -> AppError {
+        self.app.messages.forgotten().await
+    }
+
     /// Stops: no new connections, running requests end, accepted messages are stored, sockets are dropped without a
     /// close frame (a close frame would log their users out).
     pub async fn stop(self) {

@@ -165,6 +165,7 @@ async fn serve(config: Config) -> Result<(), AppError> {
     let outcome = tokio::select! {
         () = signals.next() => Ok(()),
         cause = claim.lost() => Err(cause),
+        cause = server.forgotten() => Err(cause),
     };
     info!("stopping");
     server.stop().await;

@@ -39,27 +39,19 @@ pub struct Backlog {
     wake: Notify,
     /// One at a time, so that drains which want the same share it.
     filing: Mutex<()>,
-    /// The newest message and the last that is filed, as far as this process knows; the store has the truth.
-    newest: AtomicI64,
+    /// The last that is filed, as far as this process knows; the store has the truth.
     filed: AtomicI64,
 }
 
 impl Backlog {
-    /// Takes note that messages up to this one are committed.
-    pub fn stored(&self, newest: MessageId) {
-        self.newest.fetch_max(newest.0, Ordering::Relaxed);
+    /// Takes note that messages are committed.
+    pub fn grows(&self) {
         self.wake.notify_one();
     }
 
-    /// How many messages are not filed yet, those of groups among them.
-    pub fn unfiled(&self) -> usize {
-        let unfiled = self.newest.load(Ordering::Relaxed) - self.filed.load(Ordering::Relaxed);
-        usize::try_from(unfiled).unwrap_or_default()
-    }
-
-    fn learn(&self, progress: Progress) {
-        self.filed.fetch_max(progress.filed_id.0, Ordering::Relaxed);
-        self.newest.fetch_max(progress.newest_id.0, Ordering::Relaxed);
+    /// How many messages up to the newest are not filed yet, those of groups among them.
+    pub fn unfiled(&self, newest: MessageId) -> usize {
+        usize::try_from(newest.0 - self.filed.load(Ordering::Relaxed)).unwrap_or_default()
     }
 }
 
@@ -107,17 +99,21 @@ async fn step(app: &App, ripe: Option<MessageId>) -> Result<Progress> {
 }
 
 async fn learn(app: &App) -> Result<Progress> {
+    let newest = &app.messages.newest;
+    let known = newest.get();
     let progress = store::find_progress(&mut app.db.read().await?.conn()).await?;
-    app.messages.backlog.learn(progress);
+    newest.compare(known, progress.newest_id)?;
+    newest.grow(progress.newest_id);
+    app.messages.backlog.filed.fetch_max(progress.filed_id.0, Ordering::Relaxed);
     Ok(progress)
 }
 
 /// Files some of what is not filed, if that is much. If the store takes nothing now (a full disk), or nothing soon, all of it is
 /// looked through.
 pub async fn catch_up(app: &App) {
-    let backlog = &app.messages.backlog;
-    if backlog.unfiled() > UNFILED_MAX {
-        let last = MessageId(backlog.newest.load(Ordering::Relaxed) - LEFT_UNFILED);
+    let newest = app.messages.newest.get();
+    if app.messages.backlog.unfiled(newest) > UNFILED_MAX {
+        let last = MessageId(newest.0 - LEFT_UNFILED);
         // Nobody is told: see above.
         let _ = timeout(CATCH_UP_MAX, file_up_to(app, last)).await;
     }
@@ -140,7 +136,10 @@ pub async fn file_up_to(app: &App, last: MessageId) -> Result<()> {
 async fn file(app: &App, filed: MessageId, up_to: MessageId) -> Result<()> {
     // Read beside the writer: what a cursor passes meanwhile is filed for nothing, and what it has passed stays so.
     let rows = store::list_unreceived(&mut app.db.read().await?.conn(), filed, up_to).await?;
+    let known = app.messages.newest.get();
     let mut tx = app.db.begin().await?;
+    // What was to be filed may be no more: new messages would count as filed, and be found by nobody.
+    app.messages.newest.compare(known, store::find_progress(&mut tx.conn()).await?.newest_id)?;
     if store::update_filed(&mut tx.conn(), filed, up_to).await? {
         for rows in rows.chunks(ROWS_MAX) {
             store::insert_backlog(&mut tx.conn(), rows).await?;

@@ -29,6 +29,8 @@ const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
 pub struct Post<'a> {
     app: &'a App,
     tx: Tx,
+    /// The newest message before it.
+    known: MessageId,
     stored: Vec<Stored>,
     /// See [`Post::speaks_of`].
     about: Option<Revoked>,
@@ -84,9 +86,10 @@ impl<'a> Post<'a> {
     /// Takes the posting lock and begins a write transaction.
     pub async fn begin(app: &'a App) -> Result<Self> {
         let order = app.messages.order.clone().lock_owned().await;
+        let known = app.messages.newest.intact()?;
         let tx = app.db.begin().await?;
         let changes = Changes { app, groups: Vec::new(), friends: Vec::new() };
-        Ok(Self { app, tx, stored: Vec::new(), about: None, reserved: Vec::new(), changes, _order: order })
+        Ok(Self { app, tx, known, stored: Vec::new(), about: None, reserved: Vec::new(), changes, _order: order })
     }
 
     /// The transaction's connection, for the facts that change with the messages.
@@ -211,7 +214,10 @@ impl<'a> Post<'a> {
     /// Makes everything durable, then pushes it to those who are connected. After an error nothing was acknowledged.
     pub async fn commit(self) -> Result<()> {
         // The lock outlives the rest.
-        let Self { _order, app, tx, stored, reserved, changes, .. } = self;
+        let Self { _order, app, tx, known, stored, reserved, changes, .. } = self;
+        if let Some(first) = stored.first() {
+            app.messages.newest.compare_next(known, first.id)?;
+        }
         tx.commit().await?;
         changes.committed();
         for reserved in &reserved {
@@ -222,7 +228,7 @@ impl<'a> Post<'a> {
             push(app, stored, now_ms);
         }
         if let Some(newest) = stored.last() {
-            app.messages.backlog.stored(newest.id);
+            grown(app, newest.id);
         }
         Ok(())
     }
@@ -237,18 +243,26 @@ pub(super) async fn store_at_once(app: &App, messages: Vec<NewMessage>) -> Resul
         return post.commit().await;
     }
     let _order = app.messages.order.lock().await;
+    let known = app.messages.newest.intact()?;
     let mut lent = app.db.write_one().await?;
     let rows: Vec<_> = messages.iter().map(|message| (message, None)).collect();
     let first = store::insert(&mut lent.conn(), &rows).await?;
     drop(lent);
+    app.messages.newest.compare_next(known, first)?;
     let now_ms = app.clock.now_ms();
     let mut newest = first;
     for (message, id) in messages.into_iter().zip(first.0..) {
         newest = MessageId(id);
         push(app, &Stored { id: newest, message, room: None, about: None }, now_ms);
     }
-    app.messages.backlog.stored(newest);
+    grown(app, newest);
     Ok(())
+}
+
+/// Takes note that messages up to this one are committed.
+fn grown(app: &App, newest: MessageId) {
+    app.messages.newest.grow(newest);
+    app.messages.backlog.grows();
 }
 
 /// How many of the first messages have `bytes_max` bytes together; one at least.

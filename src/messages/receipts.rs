@@ -191,8 +191,11 @@ pub async fn flush(app: &App) -> Result<()> {
 }
 
 async fn write(app: &App, pending: &Pending) -> Result<()> {
+    let newest = &app.messages.newest;
+    let known = newest.get();
     let mut tx = app.db.begin().await?;
     let conn = &mut tx.conn();
+    newest.compare(known, store::find_progress(conn).await?.newest_id)?;
     let mut direct: Vec<_> = pending.direct.iter().map(|(user, id)| (*user, *id)).collect();
     direct.sort_unstable();
     for chunk in direct.chunks(ROWS_MAX) {

@@ -17,6 +17,7 @@ use super::committer::Committer;
 use super::model::{
     Address, Audience, Chat, ChatType, NewMessage, Notice, Party, Sent, avatar_in_group, frame, name_in_group,
 };
+use super::newest::Newest;
 use super::policy::{self, Permit};
 use super::post::Post;
 use super::receipts::Receipts;
@@ -53,6 +54,7 @@ pub struct State {
     pub(super) contacts: Cache<(UserId, UserId), ()>,
     pub(super) receipts: Receipts,
     pub(super) backlog: Backlog,
+    pub(super) newest: Newest,
     /// How far retention has looked: see `retention::find_received`.
     pub(super) looked_through: AtomicI64,
     pub(super) answering: Answering,
@@ -73,6 +75,7 @@ impl State {
             contacts: Cache::new(CONTACTS_MAX),
             receipts: Receipts::default(),
             backlog: Backlog::default(),
+            newest: Newest::default(),
             looked_through: AtomicI64::default(),
             answering: Answering::default(),
             committer,
@@ -81,12 +84,17 @@ impl State {
         }
     }
 
+    /// Returns when the store has forgotten messages that were committed.
+    pub async fn forgotten(&self) -> AppError {
+        self.newest.forgotten().await
+    }
+
     /// What waits in each queue: messages to be committed, confirmations to be written, messages to be filed.
     pub fn queues(&self) -> [(&'static str, usize); 3] {
         [
             ("commit", self.committer.waiting()),
             ("receipts", self.receipts.waiting()),
-            ("filing", self.backlog.unfiled()),
+            ("filing", self.backlog.unfiled(self.newest.get())),
         ]
     }
 

@@ -21,6 +21,7 @@ mod documents;
 mod envelope;
 mod examples;
 mod ffmpeg;
+mod forgotten;
 mod friends;
 mod friends_input;
 mod fuzz;
