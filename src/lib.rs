@@ -23,6 +23,7 @@ pub mod media;
 pub mod messages;
 pub mod metrics;
 pub mod operations;
+pub mod os;
 pub mod requests;
 pub mod router;
 pub mod visitors;

@@ -1,5 +1,6 @@
 //! From a configuration to a running server, and back to nothing.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -30,7 +31,7 @@ use crate::hub::Hub;
 use crate::messages::{self, committer::Committer};
 use crate::metrics::Metrics;
 use crate::operations::Operations;
-use crate::{accounts, answers, friends, gateway, groups, http, jobs, media, router, visitors};
+use crate::{accounts, answers, friends, gateway, groups, http, jobs, media, os, router, visitors};
 
 /// Connections that the kernel keeps while the server is busy: a herd of clients comes back after every restart.
 const BACKLOG: u32 = 4096;
@@ -205,16 +206,14 @@ fn listen_for_operations(address: SocketAddr) -> Result<TcpListener> {
 fn advice(cause: &std::io::Error, key: &str) -> String {
     match cause.kind() {
         std::io::ErrorKind::AddrInUse => format!(": another program has it; give key {key} another port"),
-        _ if cause.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
-            "; raise the limit of open files".to_owned()
-        }
+        _ if os::is_out_of_files(cause) => "; raise the limit of open files".to_owned(),
         _ => format!("; give key {key} another address or another port"),
     }
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
+    os::keep_port(&socket)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -251,27 +250,24 @@ fn secret(config: &Config) -> Result<String> {
 
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = os::private_file(&mut File::options()).write(true).create_new(true).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
 
     #[test]
     fn what_to_do_about_an_address_depends_on_what_is_wrong() {
-        let of = |code: rustix::io::Errno| advice(&code.into(), "`listen`");
-        assert!(of(rustix::io::Errno::ADDRINUSE).contains("another program has it"));
-        assert!(of(rustix::io::Errno::ADDRNOTAVAIL).contains("key `listen` another address"));
-        assert!(of(rustix::io::Errno::MFILE).contains("limit of open files"));
+        let of = |cause| advice(&cause, "`listen`");
+        assert!(of(ErrorKind::AddrInUse.into()).contains("another program has it"));
+        assert!(of(ErrorKind::AddrNotAvailable.into()).contains("key `listen` another address"));
+        assert!(of(os::out_of_files()).contains("limit of open files"));
     }
 
     #[tokio::test]

@@ -13,8 +13,7 @@ use qingniao::db::{self, Claim, Db};
 use qingniao::docs;
 use qingniao::error::AppError;
 use qingniao::lifecycle::Server;
-use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use qingniao::os::{self, Signals};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -123,7 +122,7 @@ async fn serve(config: Config) -> Result<(), AppError> {
     let shown = config.clone();
     raise_open_files(config.http.connections_max);
     // Before the first log line says that the server is there: a signal that follows it must find its handler.
-    let mut signals = Signals::listen();
+    let mut signals = Signals::listen().expect("signals can be listened to");
     let start = async {
         let claim = Claim::new(&config).await?;
         Ok::<_, AppError>((claim, Server::start(config, Clock::System).await?))
@@ -183,36 +182,12 @@ fn ffmpeg_problem(config: &Config) -> Option<String> {
 
 /// Every connection is an open file, and a shell's usual limit is 1024: takes all that the system allows this process.
 fn raise_open_files(connections_max: usize) {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(cause) = setrlimit(Resource::Nofile, limit) {
+    let (allowed, raised) = os::raise_open_files();
+    if let Err(cause) = raised {
         warn!(%cause, "the limit of open files cannot be raised");
     }
-    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    if allowed < connections_max as u64 {
+    if let Some(allowed) = allowed.filter(|allowed| *allowed < connections_max as u64) {
         warn!("only {allowed} open files are allowed, fewer than http.connections_max ({connections_max})");
-    }
-}
-
-/// The signals that stop the server.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> Self {
-        Self {
-            terminate: signal(SignalKind::terminate()).expect("signals can be listened to"),
-            interrupt: signal(SignalKind::interrupt()).expect("signals can be listened to"),
-        }
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }
 
@@ -263,7 +238,7 @@ impl Write for Log {
 }
 
 fn start_log(format: LogFormat, filter: EnvFilter) {
-    let colours = std::io::stderr().is_terminal();
+    let colours = os::has_colours() && std::io::stderr().is_terminal();
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Log).with_ansi(colours);
     match format {
         LogFormat::Text => subscriber.init(),

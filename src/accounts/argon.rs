@@ -2,26 +2,24 @@
 //! when none is wanted any more.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
-use rustix::process::nice;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, oneshot};
 use tracing::debug;
 
 use crate::error::{AppError, Result};
+use crate::os;
 
 /// The nice value of hashing threads. On a core that chat keeps busy they still get a tenth.
 const NICE: i32 = 10;
 /// The slice of the core that hashing threads ask for: since Linux 6.12 whatever wakes with a shorter one (3 ms and less, where nobody
 /// asks) takes the core from them at once. With equal slices it waits for a tick or for several, whatever its priority. The longer it
 /// is, the longer they wait in turn where others keep the cores.
-#[cfg(target_os = "linux")]
 const SLICE: Duration = Duration::from_millis(10);
 /// A thread rests so long after each hash where the system knows no slices: the chat's p99 beside logins is 30 ms without.
 const REST: Duration = Duration::from_micros(300);
@@ -86,21 +84,6 @@ thread_local! {
     static GIVES_WAY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Asks for long slices for the calling thread. Whether it has them, so that all that wakes takes the core from it.
-#[cfg(target_os = "linux")]
-fn lengthen_slices() -> io::Result<bool> {
-    let mut wishes = uapi::sched_getattr(0, 0)?;
-    wishes.sched_runtime = u64::try_from(SLICE.as_nanos()).map_err(io::Error::other)?;
-    uapi::sched_setattr(0, &wishes, 0)?;
-    // Older systems take a slice and forget it.
-    Ok(uapi::sched_getattr(0, 0)?.sched_runtime == wishes.sched_runtime)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn lengthen_slices() -> io::Result<bool> {
-    Ok(false)
-}
-
 /// Threads for hashes, a bounded number at a time.
 #[derive(Debug)]
 pub struct Threads {
@@ -117,10 +100,10 @@ impl Threads {
             .thread_keep_alive(IDLE_MAX)
             .thread_name("password")
             .on_thread_start(|| {
-                if let Err(cause) = nice(NICE) {
+                if let Err(cause) = os::lower_priority(NICE) {
                     debug!(%cause, "hashes run with the priority of everything else");
                 }
-                match lengthen_slices() {
+                match os::lengthen_slices(SLICE) {
                     Ok(gives_way) => GIVES_WAY.set(gives_way),
                     // A sandbox may know the one call and not the other.
                     Err(cause) => debug!(%cause, "hashes run in slices as short as those of everything else"),

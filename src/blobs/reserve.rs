@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::statvfs;
+use crate::os::{self, Free};
 
 /// Files that must still find a place on the disk: the database, its log and its backups make some, too.
 const FREE_FILES_MIN: u64 = 1000;
@@ -25,22 +25,23 @@ impl Reserve {
     pub(super) fn check(&self) -> io::Result<()> {
         // The folder may not be made yet; the last part of a relative one is "", which is here.
         let here = |folder: &Path| if folder == Path::new("") { PathBuf::from(".") } else { folder.to_owned() };
-        let Some(facts) = self.folder.ancestors().find_map(|folder| statvfs(here(folder)).ok()) else { return Ok(()) };
-        let free = facts.f_bavail.saturating_mul(facts.f_frsize);
-        let problem = if free < self.free_bytes_min {
-            format!("only {free} bytes are free on the disk of the uploads (key `uploads.free_bytes_min`)")
-        } else if is_short_of_files(facts.f_files, facts.f_favail) {
-            format!("only {} more files can be made on the disk of the uploads (`df -i`)", facts.f_favail)
-        } else {
-            return Ok(());
-        };
-        Err(io::Error::new(io::ErrorKind::StorageFull, problem))
+        let found = self.folder.ancestors().find_map(|folder| os::free(&here(folder)).ok());
+        match found.and_then(|free| self.problem(free)) {
+            Some(problem) => Err(io::Error::new(io::ErrorKind::StorageFull, problem)),
+            None => Ok(()),
+        }
     }
-}
 
-/// Whether a disk that holds `all` files at most has room for few more. One without a bound says 0.
-const fn is_short_of_files(all: u64, free: u64) -> bool {
-    all > 0 && free < FREE_FILES_MIN
+    /// What there is too little of.
+    fn problem(&self, Free { bytes, files }: Free) -> Option<String> {
+        if bytes < self.free_bytes_min {
+            return Some(format!(
+                "only {bytes} bytes are free on the disk of the uploads (key `uploads.free_bytes_min`)"
+            ));
+        }
+        let files = files.filter(|files| *files < FREE_FILES_MIN)?;
+        Some(format!("only {files} more files can be made on the disk of the uploads (`df -i`)"))
+    }
 }
 
 #[cfg(test)]
@@ -49,8 +50,9 @@ mod tests {
 
     #[test]
     fn a_disk_without_a_bound_on_files_is_never_short_of_them() {
-        assert!(!is_short_of_files(0, 0) && !is_short_of_files(9999, FREE_FILES_MIN));
-        assert!(is_short_of_files(9999, FREE_FILES_MIN - 1));
+        let problem = |files| Reserve::new(PathBuf::new(), 7).problem(Free { bytes: 7, files });
+        assert_eq!((problem(None), problem(Some(FREE_FILES_MIN))), (None, None));
+        assert!(problem(Some(FREE_FILES_MIN - 1)).unwrap().contains("df -i"));
     }
 
     #[test]

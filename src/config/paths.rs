@@ -1,22 +1,18 @@
 //! Folders and files that only the server's user may look into, and what a path leads to.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::path::{Component, Path, PathBuf};
+
+use crate::os;
 
 /// Makes a folder that nobody but this user may look into: it is for messages and secrets.
 pub fn make_private(folder: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(folder)
+    os::private_folder(&mut DirBuilder::new()).recursive(true).create(folder)
 }
 
 /// Opens a file that nobody but this user may look into, and makes it if it is not there.
 pub fn open_private(file: &Path) -> std::io::Result<File> {
-    let mut options = File::options();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.write(true).create(true).truncate(false).open(file)
+    os::private_file(&mut File::options()).write(true).create(true).truncate(false).open(file)
 }
 
 /// The path from the root with links followed, as far as it is there.

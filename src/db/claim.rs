@@ -5,12 +5,10 @@
 use std::fs::{File, TryLockError};
 use std::future::pending;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use rustix::process::geteuid;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{ConnectOptions, Connection, Executor, MySqlConnection, SqlSafeStr};
 use tokio::time::{sleep, timeout};
@@ -20,6 +18,7 @@ use super::open::{reach, sqlite_key, sqlite_options};
 use super::sql::Sql;
 use crate::config::{Config, open_private};
 use crate::error::{AppError, Result};
+use crate::os;
 
 /// How long a start waits for the end of another server on the same SQLite file: a stop takes three seconds.
 const FILE_PATIENCE: Duration = Duration::from_secs(5);
@@ -139,20 +138,19 @@ fn advice(cause: &io::Error) -> String {
     if cause.kind() != io::ErrorKind::PermissionDenied {
         return String::new();
     }
-    let user = geteuid();
-    format!("; it and its folder must belong to the user whose id is {user}, as which this server runs")
+    format!("; it and its folder must belong to {}, as which this server runs", os::user())
 }
 
 impl FileLock {
     async fn lost(&self) -> AppError {
-        let (Ok(database), Ok(lock)) = (inode(&self.database).await, self.file.metadata()) else {
+        let (Ok(database), Ok(lock)) = (file_id(&self.database).await, self.file.metadata()) else {
             // A database in memory.
             return pending().await;
         };
         loop {
             sleep(LOOK_EVERY).await;
-            for (path, opened) in [(&self.database, database), (&self.path, lock.ino())] {
-                let is_other = match inode(path).await {
+            for (path, opened) in [(&self.database, database), (&self.path, os::file_id(&lock))] {
+                let is_other = match file_id(path).await {
                     Ok(found) => found != opened,
                     // For another reason it may not be looked at, and be there all the same.
                     Err(cause) => cause.kind() == io::ErrorKind::NotFound,
@@ -170,8 +168,8 @@ impl FileLock {
 }
 
 /// Which file is at `path`.
-async fn inode(path: &Path) -> io::Result<u64> {
-    Ok(tokio::fs::metadata(path).await?.ino())
+async fn file_id(path: &Path) -> io::Result<u64> {
+    Ok(os::file_id(&tokio::fs::metadata(path).await?))
 }
 
 async fn lock_mysql(url: &str) -> Result<UserLock> {
@@ -247,7 +245,7 @@ mod tests {
     #[test]
     fn whoever_may_not_open_the_file_is_told_whose_it_must_be() {
         let told = advice(&io::ErrorKind::PermissionDenied.into());
-        assert!(told.contains(&format!("the user whose id is {}", geteuid())), "{told}");
+        assert!(told.contains(&os::user()), "{told}");
         assert_eq!(advice(&io::ErrorKind::NotFound.into()), "");
     }
 }

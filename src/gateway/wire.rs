@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::http::stream::TimedStream;
 use crate::hub::Frame;
+use crate::os;
 
 /// tungstenite fills its read buffer as soon as it reads, so each idle socket costs this much. Clients send next to
 /// nothing.
@@ -106,18 +107,11 @@ impl Wire {
         Ok(Self { socket, answering: false })
     }
 
-    /// How long what is written may stay unacknowledged by the peer's kernel; then the connection breaks. Linux only: others have
-    /// their own patience.
+    /// How long what is written may stay unacknowledged by the peer's kernel; then the connection breaks.
     pub fn set_patience(&self, patience: Duration) {
-        #[cfg(target_os = "linux")]
-        {
-            let millis = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
-            if let Err(cause) = rustix::net::sockopt::set_tcp_user_timeout(self.socket.get_ref(), millis) {
-                tracing::debug!(%cause, "TCP_USER_TIMEOUT could not be set; a broken connection will be noticed later");
-            }
+        if let Err(cause) = os::break_unacknowledged(self.socket.get_ref(), patience) {
+            tracing::debug!(%cause, "the kernel's patience could not be set; a broken connection will be noticed later");
         }
-        #[cfg(not(target_os = "linux"))]
-        tracing::trace!(?patience, "the system decides");
     }
 
     /// The next message of the peer; `None` when it said goodbye. Pings are answered on the way, and a close frame by the

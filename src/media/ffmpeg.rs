@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::error::Result;
+use crate::os::EXE_SUFFIX;
 
 /// What ffmpeg may take a file for: containers that hold their own frames.
 const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpeg,mpegts,ogg,asf,h264,hevc";
@@ -97,9 +98,10 @@ pub struct Ffmpeg {
 impl Ffmpeg {
     /// Looks for it: where the configuration says, on the PATH, or where an earlier start has put one.
     pub fn new(config: &Config) -> Self {
-        let own = config.data_dir.join("ffmpeg/ffmpeg");
+        let name = format!("ffmpeg{EXE_SUFFIX}");
+        let own = config.data_dir.join("ffmpeg").join(&name);
         let path = match config.covers.ffmpeg_path.as_str() {
-            "" => on_path("ffmpeg").or_else(|| own.is_file().then_some(own)),
+            "" => on_path(&name).or_else(|| own.is_file().then_some(own)),
             path => Some(PathBuf::from(path)).filter(|path| path.is_file()),
         };
         Self {
@@ -160,7 +162,7 @@ impl Ffmpeg {
     pub async fn fetch(&self, data_dir: &Path) {
         use ffmpeg_sidecar::download::{download_ffmpeg_package, ffmpeg_download_url, unpack_ffmpeg_without_extras};
         let folder = data_dir.join("ffmpeg");
-        let binary = folder.join("ffmpeg");
+        let binary = folder.join(format!("ffmpeg{EXE_SUFFIX}"));
         tracing::info!("downloading ffmpeg into {}", folder.display());
         let work = tokio::task::spawn_blocking(move || {
             std::fs::create_dir_all(&folder)?;

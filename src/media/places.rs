@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
+use crate::os;
+
 /// The folder of uploads.
 const UPLOADS: &str = "uploads";
 
@@ -30,14 +32,14 @@ impl Place {
         let mut parts = Vec::new();
         for part in path.split('/').filter(|_| !path.is_empty()) {
             let part = percent_decode_str(part).decode_utf8().ok()?.into_owned();
-            if part.is_empty() || part.starts_with('.') || part.contains(['/', '\\']) || part.contains(char::is_control)
-            {
+            let is_hidden = part.is_empty() || part.starts_with('.');
+            if is_hidden || part.contains(['/', '\\']) || part.contains(char::is_control) || !os::is_plain_name(&part) {
                 return None;
             }
             parts.push(part);
         }
-        // A file system that ignores case must not turn an upload into something that is trusted.
-        let upload = parts.first().is_some_and(|first| first.eq_ignore_ascii_case(UPLOADS));
+        // A file system that ignores case must not turn an upload into something that is trusted: for it, ſ may be an s.
+        let upload = parts.first().is_some_and(|first| first.to_uppercase().eq_ignore_ascii_case(UPLOADS));
         Some(Self { name: parts.last().cloned().unwrap_or_default(), relative: parts.iter().collect(), upload, folder })
     }
 
@@ -56,7 +58,9 @@ mod tests {
         let place = Place::parse("uploads/Diy/a_b/20250101/1%20%E4%B8%AD.PNG").unwrap();
         assert_eq!(place.relative, PathBuf::from("uploads/Diy/a_b/20250101/1 中.PNG"));
         assert_eq!((place.upload, place.folder, place.extension()), (true, false, "PNG"));
-        assert!(Place::parse("UPLOADS/x").unwrap().upload);
+        for path in ["UPLOADS/x", "Upload%C5%BF/x"] {
+            assert!(Place::parse(path).unwrap().upload, "{path}");
+        }
         assert!(Place::parse("").unwrap().folder);
         assert_eq!(
             Place::parse("h5/").unwrap(),

@@ -7,7 +7,6 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::net::IpAddr;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -235,7 +234,7 @@ fn open(path: &Path, preconditions: &Preconditions, sniff: bool) -> io::Result<O
     let facts = file.metadata()?;
     let (len, modified) = (facts.len(), facts.modified()?);
     let mut head = [0; HEAD_BYTES];
-    let begun = if sniff { file.read_at(&mut head, 0)? } else { 0 };
+    let begun = if sniff { file.read(&mut head)? } else { 0 };
     let markup = kinds::is_markup(&head[..begun]);
     let nanos = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let etag = format!("\"{len:x}-{nanos:x}\"");
@@ -245,7 +244,7 @@ fn open(path: &Path, preconditions: &Preconditions, sniff: bool) -> io::Result<O
         Answer::Part { start, len } => (start, len),
         Answer::NotModified | Answer::Unsatisfiable => (0, 0),
     };
-    if start > 0 {
+    if sniff || start > 0 {
         file.seek(SeekFrom::Start(start))?;
     }
     let content = if wanted > WHOLE_BYTES_MAX {

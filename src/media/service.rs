@@ -23,6 +23,7 @@ use crate::groups;
 use crate::http::network::turn_of;
 use crate::ids::{GroupId, UserId};
 use crate::limits::Share;
+use crate::os;
 
 /// Uploads of one person at once; the client sends up to nine pictures together.
 pub(super) const UPLOADS_BY_USER_MAX: usize = 16;
@@ -78,7 +79,8 @@ impl Folder {
     pub fn parse(name: &str) -> Result<Self> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
         let parts: Vec<&str> = name.split('_').filter(|part| !part.is_empty()).collect();
-        if name.len() > FOLDER_MAX || !(1..=NESTED_MAX).contains(&parts.len()) || !name.bytes().all(allowed) {
+        let is_plain = name.bytes().all(allowed) && parts.iter().all(|part| os::is_plain_name(part));
+        if name.len() > FOLDER_MAX || !(1..=NESTED_MAX).contains(&parts.len()) || !is_plain {
             return Err(BAD_FOLDER);
         }
         Ok(Self(parts.join("/")))
@@ -305,5 +307,7 @@ mod tests {
         for bad in ["", "_", "..", "a/b", "a.b", "a\\b", "图片", "a b", "a\0", &"x".repeat(101)] {
             assert!(Folder::parse(bad).is_err(), "{bad}");
         }
+        // A device of Windows.
+        assert_eq!(Folder::parse("a_con").is_err(), cfg!(windows));
     }
 }

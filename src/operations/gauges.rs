@@ -1,12 +1,12 @@
 //! What is at the moment: looked at when somebody asks for the metrics, so that nothing has to keep count of it.
 
 use prometheus::core::{AtomicU64, GenericGauge, GenericGaugeVec};
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{Opts, Registry};
 
 use crate::app::App;
 use crate::cache::Fill;
 use crate::metrics::register;
+use crate::os;
 
 type Gauge = GenericGauge<AtomicU64>;
 type GaugeVec = GenericGaugeVec<AtomicU64>;
@@ -37,7 +37,9 @@ impl Gauges {
     /// Registers them, with what the system and the build say of this process.
     pub fn new(app: &App) -> Self {
         let registry = app.metrics.registry();
-        registry.register(Box::new(ProcessCollector::for_self())).expect(VALID);
+        if let Some(process) = os::process_metrics() {
+            registry.register(process).expect(VALID);
+        }
         registry.register(Box::new(app.db.waits())).expect(VALID);
         let build = family(registry, "qingniao_build_info", "The running build and its store.", &["version", "store"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), app.db.engine().name()]).set(1);

@@ -29,9 +29,9 @@ use rand::{Rng, SeedableRng};
 use arguments::{Arguments, Engine};
 use fault::{Fault, Scale};
 use findings::Findings;
+use qingniao::os::{Signals, raise_open_files};
 use spoil::Spoiling;
 use stage::Stage;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Longest round, beyond all waits that it has of its own: one that hangs is to say so, and not to hold up a suite.
 const ROUND_MAX: Duration = Duration::from_mins(5);
@@ -44,7 +44,8 @@ fn main() -> ExitCode {
         Arguments::print_list();
         return ExitCode::SUCCESS;
     }
-    raise_open_files();
+    // A herd takes as many open files as it has phones. With less, it shows that.
+    let _ = raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime can be made");
     let mut good = true;
@@ -65,11 +66,7 @@ fn main() -> ExitCode {
 
 /// Waits for Ctrl-C or SIGTERM.
 async fn interrupted() {
-    let mut terminate = signal(SignalKind::terminate()).expect("signals can be listened to");
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+    Signals::listen().expect("signals can be listened to").next().await;
 }
 
 /// All rounds on one engine. Returns whether everything was as promised.
@@ -169,13 +166,4 @@ impl Plan {
         }
         if self.at_random { self.faults.choose(rng).copied() } else { self.faults.pop() }
     }
-}
-
-/// A herd takes as many open files as it has phones.
-fn raise_open_files() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // With less, a herd shows it.
-    let _ = setrlimit(Resource::Nofile, limit);
 }

@@ -29,7 +29,7 @@ pub fn sources() -> Vec<(String, String)> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                let name = path.strip_prefix(root().join("src")).unwrap().display().to_string();
+                let name = path.strip_prefix(root().join("src")).unwrap().display().to_string().replace('\\', "/");
                 found.push((name, fs::read_to_string(&path).unwrap()));
             }
         }

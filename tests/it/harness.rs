@@ -4,6 +4,12 @@ use serde_json::json;
 
 use crate::support::{Event, RawFrame, TestServer, text_of};
 
+#[cfg(not(unix))]
+#[test]
+fn what_needs_unix_is_said_to_be_left_out() {
+    crate::support::skip("config_cli, ffmpeg, plans and posters need signals, rights of files or shell scripts");
+}
+
 #[tokio::test]
 async fn people_talk_to_each_other() {
     let server = TestServer::start().await;

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::support::{BUSY, Door, PATIENCE, Person, Process, Socket, TestServer, command, eventually};
+use crate::support::{BUSY, Door, PATIENCE, Person, Process, Socket, TestServer, command, eventually, skip};
 
 pub const MIB: usize = 1024 * 1024;
 
@@ -391,6 +391,9 @@ fn resident_mib(process: &Process) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_with_slow_lorises_costs_little_memory_and_others_hardly_feel_it() {
+    if !cfg!(target_os = "linux") {
+        return skip("it reads /proc");
+    }
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("public")).unwrap();
     std::fs::write(folder.path().join("public/large.bin"), vec![7; 24 * MIB]).unwrap();

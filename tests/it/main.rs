@@ -12,6 +12,7 @@ mod backlog;
 mod becoming_friends;
 mod bodies;
 mod chaos;
+#[cfg(unix)]
 mod config_cli;
 mod covers;
 mod deadlocks;
@@ -20,6 +21,7 @@ mod descriptions;
 mod documents;
 mod envelope;
 mod examples;
+#[cfg(unix)]
 mod ffmpeg;
 mod forgotten;
 mod friends;
@@ -39,7 +41,9 @@ mod migrations;
 mod operations;
 mod oss;
 mod passwords;
+#[cfg(unix)]
 mod plans;
+#[cfg(unix)]
 mod posters;
 mod profile;
 mod public_files;

@@ -32,7 +32,7 @@ pub fn rust_files(folder: &str) -> Vec<(String, String)> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let shown = path.strip_prefix(root()).unwrap().display().to_string();
+                let shown = path.strip_prefix(root()).unwrap().display().to_string().replace('\\', "/");
                 found.push((shown, std::fs::read_to_string(path).unwrap()));
             }
         }

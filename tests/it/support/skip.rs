@@ -1,5 +1,6 @@
 //! Saying loudly that something was not tested.
 
+use std::env::consts::EXE_SUFFIX;
 use std::io::Write;
 
 /// Prints that a test is skipped; past the capture of the test runner, so that it is always seen.
@@ -12,7 +13,7 @@ pub fn skip(why: &str) {
 /// Whether a program such as `ffmpeg` is on the PATH; says that the test is skipped if not.
 pub fn have_program(name: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&paths).any(|folder| folder.join(name).is_file());
+    let found = std::env::split_paths(&paths).any(|folder| folder.join(format!("{name}{EXE_SUFFIX}")).is_file());
     if !found {
         skip(&format!("there is no {name} on the PATH"));
     }

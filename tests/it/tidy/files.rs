@@ -38,6 +38,33 @@ fn nothing_unwraps_or_prints_outside_tests() {
 }
 
 #[test]
+fn only_os_asks_which_system_it_is() {
+    let mut findings = Vec::new();
+    for source in sources().iter().filter(|source| source.module != "os") {
+        for (n, line) in code_lines(&source.text) {
+            for word in [
+                "std::os::",
+                "rustix::",
+                "uapi::",
+                "fs4::",
+                "(unix",
+                "(windows",
+                "::unix",
+                "::windows",
+                "cfg(target",
+                "cfg!(target",
+                "env::consts",
+            ] {
+                if line.contains(word) {
+                    findings.push(format!("{}:{n}: {word}", source.path));
+                }
+            }
+        }
+    }
+    none("what a system does in its own way (src/os)", &findings);
+}
+
+#[test]
 fn a_result_that_is_dropped_has_a_reason() {
     let mut findings = Vec::new();
     for source in sources() {

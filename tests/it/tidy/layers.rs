@@ -4,6 +4,7 @@ use super::{code_lines, none, sources};
 
 /// Modules of `src/`, lowest first; each may use only those of the lines above its own.
 const LAYERS: &[&[&str]] = &[
+    &["os"],
     &["error", "ids", "clock", "config", "limits", "cache", "metrics"],
     &["http", "db", "hub", "blobs"],
     &["app"],
