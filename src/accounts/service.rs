@@ -134,6 +134,9 @@ pub async fn insert(app: &App, new: &NewUser<'_>) -> Result<UserId> {
         store::insert_username_parts(&mut tx.conn(), id, new.username).await?;
     }
     tx.commit().await?;
+    // An id comes again if the store has forgotten who had it: the sockets of that person get nothing that is due to this one.
+    forget(app, id);
+    app.hub.end_pushes(id, None, &|_| false);
     Ok(id)
 }
 

@@ -78,6 +78,11 @@ impl Agenda {
         })
     }
 
+    /// The newest message of all when it was opened.
+    pub const fn newest(&self) -> MessageId {
+        self.newest
+    }
+
     /// The next messages, `count` or fewer; none if the agenda is through.
     pub async fn next_page(&mut self, conn: &mut Conn<'_>, count: usize) -> Result<Vec<Due>> {
         let mut page = Vec::new();

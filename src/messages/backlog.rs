@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::model::Progress;
+use super::newest::compare_read;
 use super::store;
 use crate::app::App;
 use crate::db::in_time;
@@ -102,7 +103,7 @@ async fn learn(app: &App) -> Result<Progress> {
     let newest = &app.messages.newest;
     let known = newest.get();
     let progress = store::find_progress(&mut app.db.read().await?.conn()).await?;
-    newest.compare(known, progress.newest_id)?;
+    compare_read(known, progress.newest_id)?;
     newest.grow(progress.newest_id);
     app.messages.backlog.filed.fetch_max(progress.filed_id.0, Ordering::Relaxed);
     Ok(progress)
@@ -134,16 +135,20 @@ pub async fn file_up_to(app: &App, last: MessageId) -> Result<()> {
 
 /// Files what is between the two, unless somebody whose commit was not waited for has done so.
 async fn file(app: &App, filed: MessageId, up_to: MessageId) -> Result<()> {
+    let newest = &app.messages.newest;
+    let known = newest.get();
     // Read beside the writer: what a cursor passes meanwhile is filed for nothing, and what it has passed stays so.
-    let rows = store::list_unreceived(&mut app.db.read().await?.conn(), filed, up_to).await?;
-    let known = app.messages.newest.get();
+    let mut reader = app.db.read().await?;
+    compare_read(known, store::find_progress(&mut reader.conn()).await?.newest_id)?;
+    let rows = store::list_unreceived(&mut reader.conn(), filed, up_to).await?;
+    drop(reader);
     let mut tx = app.db.begin().await?;
-    // What was to be filed may be no more: new messages would count as filed, and be found by nobody.
-    app.messages.newest.compare(known, store::find_progress(&mut tx.conn()).await?.newest_id)?;
     if store::update_filed(&mut tx.conn(), filed, up_to).await? {
         for rows in rows.chunks(ROWS_MAX) {
             store::insert_backlog(&mut tx.conn(), rows).await?;
         }
+        // What was filed may be no more: new messages with its ids would count as filed, and be found by nobody.
+        newest.compare(known, store::find_progress(&mut tx.conn()).await?.newest_id)?;
         tx.commit().await?;
     }
     Ok(())

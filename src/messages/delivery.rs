@@ -15,6 +15,7 @@ use tracing::{error, warn};
 
 use super::agenda::Agenda;
 use super::model::{Due, frame};
+use super::newest::compare_read;
 use super::{backlog, receipts, store};
 use crate::app::App;
 use crate::db::in_time;
@@ -170,9 +171,12 @@ async fn open_agenda(
 }
 
 async fn read_agenda(app: &App, drain: &Drain, position: MessageId) -> Result<(Agenda, Vec<Due>)> {
+    let known = app.messages.newest.get();
     let mut reader = app.db.read().await?;
     let conn = &mut reader.conn();
     let mut agenda = Agenda::open(conn, drain.user, position).await?;
+    // What is missing there would be passed by the next live message's confirmation.
+    compare_read(known, agenda.newest())?;
     let page = agenda.next_page(conn, PAGE_MAX).await?;
     if page.len() < PAGE_MAX {
         app.messages.confirm(drain.user, Confirmed { groups: agenda.idle(), ..Confirmed::default() });

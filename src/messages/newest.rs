@@ -10,6 +10,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::error::{AppError, Result};
 use crate::ids::MessageId;
@@ -32,20 +33,22 @@ impl Newest {
         self.id.fetch_max(id.0, Ordering::Relaxed);
     }
 
-    /// The same, or an error once the store has forgotten messages.
+    /// As [`Newest::get`], but an error for good once the store has forgotten messages.
     pub fn intact(&self) -> Result<MessageId> {
         if self.forgotten.is_cancelled() { Err(AppError::unavailable(FORGOTTEN)) } else { Ok(self.get()) }
     }
 
-    /// Compares what was known with the newest message that the store had after that.
+    /// Compares what was known with the newest message that a transaction which has written found after that. If that is older, the
+    /// store has forgotten messages, and this is an error for good.
     pub fn compare(&self, known: MessageId, found: MessageId) -> Result<()> {
-        if found < known {
+        if found < known && !self.forgotten.is_cancelled() {
+            error!(known = known.0, found = found.0, "{FORGOTTEN}: {ADVICE}");
             self.forgotten.cancel();
         }
         self.intact().map(drop)
     }
 
-    /// Compares what was known with the id that a new message got after that.
+    /// The same with the id that a new message got.
     pub fn compare_next(&self, known: MessageId, first: MessageId) -> Result<()> {
         self.compare(MessageId(known.0 + 1), first)
     }
@@ -57,10 +60,18 @@ impl Newest {
     }
 }
 
-/// For the log, at three in the morning.
-const FORGOTTEN: &str = "the database has lost messages that it had committed: a replica that was behind has taken over, or is asked in place \
-                         of the primary, or a backup was restored or new messages were deleted under the running server. No message and \
-                         no confirmation is written any more, lest new messages be lost as well; a start goes on from what the database has";
+/// Compares what was known with the newest message that was read after that. What is behind may only be a machine that is about to be
+/// left, as in a change of the primary: an error, and no more.
+pub fn compare_read(known: MessageId, found: MessageId) -> Result<()> {
+    if found < known { Err(AppError::unavailable(BEHIND)) } else { Ok(()) }
+}
+
+const FORGOTTEN: &str = "the database has lost messages that it had committed";
+const ADVICE: &str = "a replica that was behind has taken over, or a backup was restored or new messages were deleted under the running \
+                      server. No message and no confirmation is written any more, lest new messages be lost as well, and this server \
+                      ends; a start goes on from what the database has";
+const BEHIND: &str =
+    "the database that was asked lacks messages that are committed; is database_url the primary's own address?";
 
 #[cfg(test)]
 mod tests {
@@ -95,5 +106,14 @@ mod tests {
         newest.grow(MessageId(4));
         newest.compare_next(known, MessageId(4)).unwrap();
         newest.compare(known, MessageId(3)).unwrap();
+    }
+
+    #[test]
+    fn a_machine_that_is_behind_is_read_again_and_nothing_ends() {
+        let newest = Newest::default();
+        newest.grow(MessageId(3));
+        assert!(compare_read(newest.get(), MessageId(2)).is_err());
+        compare_read(newest.get(), MessageId(3)).unwrap();
+        newest.intact().unwrap();
     }
 }

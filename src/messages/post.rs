@@ -29,7 +29,7 @@ const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
 pub struct Post<'a> {
     app: &'a App,
     tx: Tx,
-    /// The newest message before it.
+    /// The newest message that was known when it began.
     known: MessageId,
     stored: Vec<Stored>,
     /// See [`Post::speaks_of`].
@@ -219,6 +219,9 @@ impl<'a> Post<'a> {
             app.messages.newest.compare_next(known, first.id)?;
         }
         tx.commit().await?;
+        if let Some(last) = stored.last() {
+            grown(app, last.id);
+        }
         changes.committed();
         for reserved in &reserved {
             groups::taken(app, reserved);
@@ -226,9 +229,6 @@ impl<'a> Post<'a> {
         let now_ms = app.clock.now_ms();
         for stored in &stored {
             push(app, stored, now_ms);
-        }
-        if let Some(newest) = stored.last() {
-            grown(app, newest.id);
         }
         Ok(())
     }
@@ -250,12 +250,14 @@ pub(super) async fn store_at_once(app: &App, messages: Vec<NewMessage>) -> Resul
     drop(lent);
     app.messages.newest.compare_next(known, first)?;
     let now_ms = app.clock.now_ms();
-    let mut newest = first;
-    for (message, id) in messages.into_iter().zip(first.0..) {
-        newest = MessageId(id);
-        push(app, &Stored { id: newest, message, room: None, about: None }, now_ms);
+    let stored = (first.0..).map(MessageId).zip(messages);
+    let stored: Vec<_> = stored.map(|(id, message)| Stored { id, message, room: None, about: None }).collect();
+    if let Some(last) = stored.last() {
+        grown(app, last.id);
     }
-    grown(app, newest);
+    for stored in &stored {
+        push(app, stored, now_ms);
+    }
     Ok(())
 }
 

@@ -195,7 +195,6 @@ async fn write(app: &App, pending: &Pending) -> Result<()> {
     let known = newest.get();
     let mut tx = app.db.begin().await?;
     let conn = &mut tx.conn();
-    newest.compare(known, store::find_progress(conn).await?.newest_id)?;
     let mut direct: Vec<_> = pending.direct.iter().map(|(user, id)| (*user, *id)).collect();
     direct.sort_unstable();
     for chunk in direct.chunks(ROWS_MAX) {
@@ -215,6 +214,8 @@ async fn write(app: &App, pending: &Pending) -> Result<()> {
     if !pending.answering.is_empty() {
         accounts::store_answers_pings(conn, &pending.answering).await?;
     }
+    // Last, so that a machine that only reads any more has said so.
+    newest.compare(known, store::find_progress(conn).await?.newest_id)?;
     tx.commit().await?;
     accounts::remember_answers_pings(app, &pending.answering);
     Ok(())

@@ -9,7 +9,7 @@ use qingniao::db::{Conn, Db, Engine};
 use qingniao::messages::receipts;
 use tokio::time::timeout;
 
-use crate::support::{BUSY, Door, PATIENCE, Process, TestServer, command, database};
+use crate::support::{BUSY, Door, PATIENCE, Person, Process, TestServer, command, database, eventually};
 
 async fn store() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -27,29 +27,46 @@ async fn newest(server: &TestServer) -> i64 {
     server.sql_text("SELECT CAST(MAX(id) AS CHAR) FROM messages WHERE id > ?", 0).await.parse().unwrap()
 }
 
+/// The last direct message that is known to have arrived.
+async fn cursor(server: &TestServer, person: &Person) -> i64 {
+    let cursor = "SELECT CAST(COALESCE(MAX(delivered_id), 0) AS CHAR) FROM inboxes WHERE user_id = ?";
+    server.sql_text(cursor, person.id).await.parse().unwrap()
+}
+
+/// Runs statements in which the id of the last row that stays is bound.
+async fn run(db: &Db, statements: &[&'static str], last: i64) {
+    let mut tx = db.begin().await.unwrap();
+    for statement in statements {
+        match tx.conn() {
+            Conn::MySql(c) => sqlx::query(*statement).bind(last).execute(c.start()).await.map(drop).unwrap(),
+            Conn::Sqlite(c) => sqlx::query(*statement).bind(last).execute(c).await.map(drop).unwrap(),
+        }
+    }
+    tx.commit().await.unwrap();
+}
+
+/// Lets ids begin again after the last row that is there; each engine has a statement of its own for that.
+async fn begin_again(db: &Db, [sqlite, mysql]: [&'static str; 2], last: i64) {
+    if db.engine() == Engine::Sqlite {
+        return run(db, &[sqlite], last).await;
+    }
+    let mut lent = db.write_one().await.unwrap();
+    if let Conn::MySql(c) = lent.conn() {
+        sqlx::query(mysql).execute(c.start()).await.unwrap();
+    }
+}
+
 /// All messages after `kept` were never there: their ids come again.
 async fn go_back(db: &Db, kept: i64) {
-    let mut statements = vec![
+    let statements = [
         "DELETE FROM messages WHERE id > ?",
         "DELETE FROM backlog WHERE message_id > ?",
         "UPDATE backlog_progress SET filed_id = (SELECT COALESCE(MAX(id), 0) FROM messages) WHERE filed_id > ?",
     ];
-    if db.engine() == Engine::Sqlite {
-        statements.push("UPDATE sqlite_sequence SET seq = ? WHERE name = 'messages'");
-    }
-    let mut tx = db.begin().await.unwrap();
-    for statement in statements {
-        match tx.conn() {
-            Conn::MySql(c) => sqlx::query(statement).bind(kept).execute(c.start()).await.map(drop).unwrap(),
-            Conn::Sqlite(c) => sqlx::query(statement).bind(kept).execute(c).await.map(drop).unwrap(),
-        }
-    }
-    tx.commit().await.unwrap();
-    let mut lent = db.write_one().await.unwrap();
-    if let Conn::MySql(c) = lent.conn() {
-        // The next one after those that are there.
-        sqlx::query("ALTER TABLE messages AUTO_INCREMENT = 1").execute(c.start()).await.unwrap();
-    }
+    run(db, &statements, kept).await;
+    let anew =
+        ["UPDATE sqlite_sequence SET seq = ? WHERE name = 'messages'", "ALTER TABLE messages AUTO_INCREMENT = 1"];
+    begin_again(db, anew, kept).await;
 }
 
 #[tokio::test]
@@ -95,13 +112,8 @@ async fn a_confirmation_of_what_is_forgotten_moves_no_cursor() {
     let mut socket = bob.asking_socket().await;
     alice.say(&bob, "kept").await.ok();
     assert_eq!(socket.next_text().await, "kept");
-    receipts::flush(&server.app).await.unwrap();
-    let cursor = async || {
-        server
-            .sql_text("SELECT CAST(COALESCE(MAX(delivered_id), 0) AS CHAR) FROM inboxes WHERE user_id = ?", bob.id)
-            .await
-    };
-    let (kept, before) = (newest(&server).await, cursor().await);
+    let kept = newest(&server).await;
+    eventually("it is recorded", async || cursor(&server, &bob).await == kept).await;
     alice.say(&bob, "lost").await.ok();
     go_back(&server.app.db, kept).await;
     // Its ping is answered by whoever reads.
@@ -109,7 +121,7 @@ async fn a_confirmation_of_what_is_forgotten_moves_no_cursor() {
     timeout(PATIENCE, server.app.messages.forgotten()).await.expect("it is known");
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(receipts::flush(&server.app).await.is_err(), "it is kept, and not written");
-    assert_eq!(cursor().await, before);
+    assert_eq!(cursor(&server, &bob).await, kept);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,6 +138,51 @@ async fn a_server_whose_store_forgets_ends_and_says_why() {
     let db = Db::open(&config).await.unwrap();
     go_back(&db, 0).await;
     db.close().await;
+    alice.say(&bob, "new").await.refused(503, BUSY);
     let log = tokio::task::spawn_blocking(|| process.end()).await.unwrap();
-    assert!(log.contains("the database has lost messages that it had committed") && log.contains("stopped"), "{log}");
+    assert_eq!(log.matches("a start goes on from what the database has").count(), 1, "said once: {log}");
+    assert!(log.contains("known=") && log.contains("found=") && log.contains("stopped"), "{log}");
+}
+
+/// As in a change of the primary, when a connection still leads to the old machine.
+#[tokio::test]
+async fn a_store_that_is_behind_for_a_while_is_read_again() {
+    let server = server().await;
+    let (alice, bob) = server.friends("alice", "bob").await;
+    let mut socket = bob.asking_socket().await;
+    alice.say(&bob, "kept").await.ok();
+    assert_eq!(socket.next_text().await, "kept");
+    let kept = newest(&server).await;
+    eventually("it is recorded", async || cursor(&server, &bob).await == kept).await;
+    socket.close().await;
+    alice.say(&bob, "late").await.ok();
+    run(&server.app.db, &["UPDATE messages SET id = -id WHERE id > ?"], kept).await;
+    let mut socket = bob.asking_socket().await;
+    socket.expect_silence().await;
+    run(&server.app.db, &["UPDATE messages SET id = -id WHERE id < 0 AND -1 < ?"], kept).await;
+    assert_eq!(socket.next_text().await, "late");
+    alice.say(&bob, "new").await.ok();
+    assert_eq!(socket.next_text().await, "new", "nothing has ended");
+}
+
+/// Of the people, it takes only the last: nobody has an id that is known, and it comes again.
+#[tokio::test]
+async fn whoever_gets_an_id_again_gets_what_is_due_to_it() {
+    let server = server().await;
+    let (alice, bob) = server.users("alice", "bob").await;
+    let mut lost = bob.asking_socket().await;
+    let statements = [
+        "DELETE FROM users WHERE id > ?",
+        "DELETE FROM profiles WHERE user_id > ?",
+        "DELETE FROM username_parts WHERE user_id > ?",
+        "DELETE FROM sessions WHERE user_id > ?",
+    ];
+    run(&server.app.db, &statements, alice.id).await;
+    let anew = ["UPDATE sqlite_sequence SET seq = ? WHERE name = 'users'", "ALTER TABLE users AUTO_INCREMENT = 1"];
+    begin_again(&server.app.db, anew, alice.id).await;
+    let carol = server.user("carol").await;
+    assert_eq!(carol.id, bob.id);
+    alice.say(&carol, "for carol").await.ok();
+    lost.expect_silence().await;
+    assert_eq!(carol.asking_socket().await.next_text().await, "for carol");
 }
