@@ -9,7 +9,7 @@ use qingniao::db::{Conn, Db, Engine};
 use qingniao::messages::receipts;
 use tokio::time::timeout;
 
-use crate::support::{BUSY, Door, PATIENCE, Person, Process, TestServer, command, database, eventually};
+use crate::support::{BUSY, Door, PATIENCE, Person, Process, Socket, TestServer, command, database, eventually};
 
 async fn store() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -31,6 +31,17 @@ async fn newest(server: &TestServer) -> i64 {
 async fn cursor(server: &TestServer, person: &Person) -> i64 {
     let cursor = "SELECT CAST(COALESCE(MAX(delivered_id), 0) AS CHAR) FROM inboxes WHERE user_id = ?";
     server.sql_text(cursor, person.id).await.parse().unwrap()
+}
+
+/// Alice, and Bob who listens and is known to have her last message, by its id.
+async fn listening(server: &TestServer) -> (Person, Person, Socket, i64) {
+    let (alice, bob) = server.friends("alice", "bob").await;
+    let mut socket = bob.asking_socket().await;
+    alice.say(&bob, "kept").await.ok();
+    assert_eq!(socket.next_text().await, "kept");
+    let kept = newest(server).await;
+    eventually("it is recorded", async || cursor(server, &bob).await == kept).await;
+    (alice, bob, socket, kept)
 }
 
 /// Runs statements in which the id of the last row that stays is bound.
@@ -108,12 +119,7 @@ async fn one_message_alone_is_enough_to_see_it() {
 #[tokio::test]
 async fn a_confirmation_of_what_is_forgotten_moves_no_cursor() {
     let server = server().await;
-    let (alice, bob) = server.friends("alice", "bob").await;
-    let mut socket = bob.asking_socket().await;
-    alice.say(&bob, "kept").await.ok();
-    assert_eq!(socket.next_text().await, "kept");
-    let kept = newest(&server).await;
-    eventually("it is recorded", async || cursor(&server, &bob).await == kept).await;
+    let (alice, bob, mut socket, kept) = listening(&server).await;
     alice.say(&bob, "lost").await.ok();
     go_back(&server.app.db, kept).await;
     // Its ping is answered by whoever reads.
@@ -148,12 +154,7 @@ async fn a_server_whose_store_forgets_ends_and_says_why() {
 #[tokio::test]
 async fn a_store_that_is_behind_for_a_while_is_read_again() {
     let server = server().await;
-    let (alice, bob) = server.friends("alice", "bob").await;
-    let mut socket = bob.asking_socket().await;
-    alice.say(&bob, "kept").await.ok();
-    assert_eq!(socket.next_text().await, "kept");
-    let kept = newest(&server).await;
-    eventually("it is recorded", async || cursor(&server, &bob).await == kept).await;
+    let (alice, bob, socket, kept) = listening(&server).await;
     socket.close().await;
     alice.say(&bob, "late").await.ok();
     run(&server.app.db, &["UPDATE messages SET id = -id WHERE id > ?"], kept).await;
