@@ -219,17 +219,11 @@ impl<'a> Post<'a> {
             app.messages.newest.compare_next(known, first.id)?;
         }
         tx.commit().await?;
-        if let Some(last) = stored.last() {
-            grown(app, last.id);
-        }
         changes.committed();
         for reserved in &reserved {
             groups::taken(app, reserved);
         }
-        let now_ms = app.clock.now_ms();
-        for stored in &stored {
-            push(app, stored, now_ms);
-        }
+        announce(app, &stored);
         Ok(())
     }
 }
@@ -249,22 +243,21 @@ pub(super) async fn store_at_once(app: &App, messages: Vec<NewMessage>) -> Resul
     let first = store::insert(&mut lent.conn(), &rows).await?;
     drop(lent);
     app.messages.newest.compare_next(known, first)?;
-    let now_ms = app.clock.now_ms();
     let stored = (first.0..).map(MessageId).zip(messages);
     let stored: Vec<_> = stored.map(|(id, message)| Stored { id, message, room: None, about: None }).collect();
-    if let Some(last) = stored.last() {
-        grown(app, last.id);
-    }
-    for stored in &stored {
-        push(app, stored, now_ms);
-    }
+    announce(app, &stored);
     Ok(())
 }
 
-/// Takes note that messages up to this one are committed.
-fn grown(app: &App, newest: MessageId) {
-    app.messages.newest.grow(newest);
+/// Takes note of committed messages, in the order of their ids, and pushes them.
+fn announce(app: &App, stored: &[Stored]) {
+    let Some(last) = stored.last() else { return };
+    app.messages.newest.grow(last.id);
     app.messages.backlog.grows();
+    let now_ms = app.clock.now_ms();
+    for stored in stored {
+        push(app, stored, now_ms);
+    }
 }
 
 /// How many of the first messages have `bytes_max` bytes together; one at least.
