@@ -3,6 +3,8 @@
 //! Linux is what production runs on, and what all figures and all faults are taken on. macOS and Windows are for those who
 //! develop an app there: everything works, but what only Linux offers is done without, and each function here says what that costs.
 
+use std::io;
+
 // Each system compiles two: `linux` or `plain`, and `unix` or `windows`.
 #[cfg(target_os = "linux")]
 mod linux;
@@ -32,6 +34,11 @@ pub struct Free {
     pub bytes: u64,
     /// Files that can still be made, where there is a bound.
     pub files: Option<u64>,
+}
+
+/// Whether what failed is that no more files or connections can be opened.
+pub fn is_out_of_files(cause: &io::Error) -> bool {
+    cause.raw_os_error() == out_of_files().raw_os_error()
 }
 
 #[cfg(test)]

@@ -73,12 +73,7 @@ pub fn raise_open_files() -> (Option<u64>, io::Result<()>) {
     (getrlimit(Resource::Nofile).current, raised.map_err(io::Error::from))
 }
 
-/// Whether no more files or connections can be opened.
-pub fn is_out_of_files(cause: &io::Error) -> bool {
-    cause.raw_os_error() == out_of_files().raw_os_error()
-}
-
-/// The failure that [`is_out_of_files`] tells from others.
+/// What fails when no more files or connections can be opened.
 pub fn out_of_files() -> io::Error {
     Errno::MFILE.into()
 }

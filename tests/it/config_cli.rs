@@ -278,6 +278,9 @@ fn a_file_that_is_no_database_stops_the_start_and_is_named_with_its_key() {
 /// In `/proc` nobody makes a file, not even root, who may write everywhere else.
 #[test]
 fn a_folder_that_cannot_be_written_stops_the_start_with_the_key_that_named_it() {
+    if !cfg!(target_os = "linux") {
+        return skip("it needs /proc");
+    }
     for (variable, value, words) in [
         ("QINGNIAO_DATA_DIR", "/proc", "/proc/qingniao.db.lock cannot be locked (key `data_dir`, QINGNIAO_DATA_DIR)"),
         ("DATABASE_URL", "sqlite:///proc/x.db", "/proc/x.db.lock cannot be locked (key `database_url`, DATABASE_URL)"),
@@ -368,6 +371,9 @@ fn a_description_may_be_read_in_part() {
 /// A full disk, or a collector that has gone: to the log's own library a reason to panic wherever a line is written.
 #[test]
 fn a_log_that_cannot_be_written_stops_nothing() {
+    if !cfg!(target_os = "linux") {
+        return skip("it needs /dev/full");
+    }
     let (folder, free) = (folder(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let address = free.local_addr().unwrap();
     drop(free);
