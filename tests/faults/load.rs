@@ -271,14 +271,11 @@ pub async fn changed(
 /// Makes a call; the second part of what it returns is the text of a refusal, or the data of a success as JSON.
 pub async fn ask(recorder: &Recorder, person: &Person, path: &str, body: &Value) -> (Answer, String) {
     let call: support::Call = person.call(Method::POST, path).json(body);
-    let began = recorder.now();
     let reply = match call.try_send().await {
         Ok(reply) => reply,
         Err(cause) => {
-            // A server that keeps its connections must answer. One that has ended cannot, and once in 2,400 kills the
-            // client was not told that its connection had ended as well.
-            let lives = recorder.lock().deaths.last().is_none_or(|death| *death < began);
-            if lives && cause.is_timeout() {
+            // A server that keeps its connections must answer, and the connections of one that has ended end with it.
+            if cause.is_timeout() {
                 recorder.wrong(format_args!("silence: {path} has no answer: {cause:?}"));
             }
             return (Answer::Nothing, String::new());

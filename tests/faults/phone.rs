@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::history::{Chat, Kind, Line, Receipt, Recorder, Who};
+use super::history::{Answer, Chat, Kind, Line, Receipt, Recorder, Who};
+use super::load::ask;
 use super::support::{Event, Person, Proxy, Socket, is_greeting, text_of};
 
 /// Rest before the next attempt.
@@ -151,11 +151,7 @@ impl Handset {
 
     /// Asks for what is pending until the server has taken note of it.
     async fn ask(&self) {
-        loop {
-            let call = self.person.call(Method::POST, "chatGetmessageOffLine").json(&json!({}));
-            if call.try_send().await.is_ok_and(|reply| reply.status == 200) {
-                return;
-            }
+        while ask(&self.recorder, &self.person, "chatGetmessageOffLine", &json!({})).await.0 != Answer::Yes {
             tokio::time::sleep(4 * REST).await;
         }
     }
