@@ -15,7 +15,8 @@ use super::service::{self, Bearer, Rejection};
 use crate::app::Shared;
 use crate::error::{AppError, Result};
 use crate::http::edge::query_token;
-use crate::http::serve::{Origin, client_address, is_unnamed_proxy};
+use crate::http::origin::Origin;
+use crate::http::proxies::{client_address, is_unnamed_proxy};
 
 /// Anyone with a live token, even a former guest's.
 #[derive(Clone, Debug)]

@@ -32,7 +32,7 @@ use crate::db::in_time;
 use crate::error::{AppError, Result};
 use crate::http::edge::query_token;
 use crate::http::network::bounded_network;
-use crate::http::serve::Origin;
+use crate::http::origin::Origin;
 use crate::hub::{Frame, Socket, Ticket};
 use crate::limits::Seldom;
 

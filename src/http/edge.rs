@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
@@ -18,22 +17,14 @@ use tracing::{error, warn};
 use super::fields::{is_truthy, shown};
 use super::linger;
 use super::meter::Meter;
-use super::payload::{BODY_BYTES_FREE, content_type, fields_of, read_body};
-use super::serve::Origin;
+use super::origin::{Bounds, Origin};
+use super::payload::{content_type, fields_of, read_body};
+use super::slots::BODY_BYTES_FREE;
 use crate::error::{AppError, BoxError, Result};
 
 /// Why a reply is a failure; carried by the reply to its log line.
 #[derive(Clone, Debug)]
 pub struct Cause(pub Arc<BoxError>);
-
-/// Bounds that hold for every request.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Bytes of a JSON or form body.
-    pub body_bytes_max: usize,
-    /// Time for the whole request, uploads, files and sockets excepted.
-    pub request_timeout: Duration,
-}
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -10,11 +10,9 @@ use serde_json::{Map, Value};
 use super::fields::{Draft, Fields};
 use super::forms::{self, Form};
 use super::json;
-use super::serve::Origin;
+use super::origin::Origin;
+use super::slots::BODY_BYTES_FREE;
 use crate::error::{AppError, BoxError, Result};
-
-/// Bytes of each body that do not count against the room shared by large bodies; messages are rarely longer.
-pub const BODY_BYTES_FREE: usize = 16 * 1024;
 
 /// Parameters of a body: JSON, urlencoded or the plain fields of a multipart form, whatever the client prefers.
 #[derive(Debug)]

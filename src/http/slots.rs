@@ -9,11 +9,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
 use super::network::{bounded_network, network_of};
-use super::payload::BODY_BYTES_FREE;
-use super::serve::client_address;
+use super::proxies::client_address;
 use crate::limits::{Budget, Portion, Seldom, Share, Shares};
 use crate::metrics::Connections;
 
+/// Bytes of each body that do not count against the room shared by large bodies; messages are rarely longer.
+pub const BODY_BYTES_FREE: usize = 16 * 1024;
 /// Of the room for bodies, and of that for replies, one network gets one part in so many.
 const ROOM_SHARE: usize = 4;
 
@@ -26,7 +27,7 @@ pub struct Places {
     pub by_network: usize,
     /// Reverse proxies, from which all the connections come.
     pub exempt: Vec<IpAddr>,
-    /// Bytes of the bodies of requests that are not answered yet, beyond the first [`super::payload::BODY_BYTES_FREE`] of each;
+    /// Bytes of the bodies of requests that are not answered yet, beyond the first [`BODY_BYTES_FREE`] of each;
     /// and as many of replies that are longer than that and not written yet.
     pub bodies_bytes: usize,
     /// The longest body. A network has room for one.

@@ -21,7 +21,8 @@ use crate::app::Shared;
 use crate::error::{AppError, Result};
 use crate::http::conditional::Preconditions;
 use crate::http::fields::{is_truthy, shown};
-use crate::http::serve::{Origin, base_url};
+use crate::http::origin::Origin;
+use crate::http::proxies::base_url;
 use crate::http::{Draft, Fields, Params, Payload, bare, ok};
 use crate::ids::UserId;
 

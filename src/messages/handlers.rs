@@ -14,7 +14,7 @@ use crate::accounts::auth::{AnyBearer, CurrentUser};
 use crate::app::Shared;
 use crate::error::{AppError, Result};
 use crate::http::fields::{INT_MAX, is_truthy};
-use crate::http::serve::Origin;
+use crate::http::origin::Origin;
 use crate::http::{Draft, Fields, Payload, Raw, json, ok};
 
 /// A group's picture may be nine URLs of 1000 characters each, joined by commas, where the old server composed it.

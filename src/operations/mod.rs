@@ -24,7 +24,7 @@ use tower::ServiceExt;
 
 use crate::app::Shared;
 use crate::error::{AppError, Result};
-use crate::http::edge::Bounds;
+use crate::http::origin::Bounds;
 use crate::http::serve::{Terms, Timeouts, serve};
 use crate::http::slots::Places;
 use crate::metrics::Connections;

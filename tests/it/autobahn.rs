@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::response::Response;
 use qingniao::gateway::wire::{self, Wire};
-use qingniao::http::edge::Bounds;
+use qingniao::http::origin::Bounds;
 use qingniao::http::serve::{Terms, Timeouts, serve};
 use qingniao::http::slots::Places;
 use qingniao::hub::Frame;
