@@ -387,6 +387,8 @@ pub struct Retention {
     pub subscriptions: IntCounter,
     /// Expired tokens.
     pub sessions: IntCounter,
+    /// Passes that an error has ended.
+    pub failed: IntCounter,
 }
 
 impl Retention {
@@ -396,7 +398,9 @@ impl Retention {
             ("qingniao_retention_deleted_total", "Rows that were deleted because nobody needs them any more."),
             ("table", ["messages", "early_receipts", "subscriptions", "sessions"]),
         );
-        Self { messages, early_receipts, subscriptions, sessions }
+        let failed =
+            counter(registry, "qingniao_retention_failed_total", "Passes over old rows that an error has ended.");
+        Self { messages, early_receipts, subscriptions, sessions, failed }
     }
 }
 

@@ -25,6 +25,8 @@ use crate::messages::retention as messages;
 const STEP_REST: Duration = Duration::from_millis(20);
 /// Rest after a step, in the time that it took: whatever the disk, the store is left to others for nine tenths.
 const REST_SHARE: u32 = 9;
+/// After a pass that failed, the next one comes as soon as after a start, but not sooner than this.
+const RETRY_MIN: Duration = Duration::from_secs(1);
 /// A token that is over for so long is not missed even where clocks differ.
 const EXPIRED_MS: i64 = DAY_MS;
 
@@ -44,13 +46,13 @@ pub struct Swept {
 /// Passes over the store now and then, until the server stops.
 pub async fn run(app: Arc<App>) {
     // A start has more urgent things to do.
-    let mut rest = Duration::from_secs(app.config.retention.first_s);
+    let first = Duration::from_secs(app.config.retention.first_s);
+    let mut rest = first;
     while !app.stop.is_cancelled() {
         tokio::select! {
             () = tokio::time::sleep(rest) => {}
             () = app.stop.cancelled() => return,
         }
-        rest = Duration::from_hours(app.config.retention.every_hours);
         let (began, mut swept) = (Instant::now(), Swept::default());
         let outcome = tokio::select! {
             outcome = sweep(&app, &mut swept) => outcome,
@@ -68,8 +70,11 @@ pub async fn run(app: Arc<App>) {
                 began.elapsed().as_secs_f64()
             );
         }
+        rest = Duration::from_hours(app.config.retention.every_hours);
         if let Err(cause) = outcome {
-            warn!(cause = cause.for_log(), "deleting old rows failed; the next pass tries again");
+            rest = rest.min(first.max(RETRY_MIN));
+            app.metrics.retention.failed.inc();
+            warn!(cause = cause.for_log(), "deleting old rows failed; it is tried again in {} s", rest.as_secs());
         }
     }
 }

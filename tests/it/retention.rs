@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use qingniao::config::Config;
-use qingniao::db::{Conn, Db};
+use qingniao::db::{Conn, Db, Engine};
 use qingniao::ids::MessageId;
 use qingniao::jobs::retention::{Swept, sweep};
 use qingniao::messages::backlog;
 use serde_json::json;
 
 use crate::many_groups::from_numbers;
+use crate::migrations::run;
 use crate::support::{Door, Person, Process, Stopped, TestServer, command, database, eventually, text_of};
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -348,6 +349,31 @@ async fn the_server_forgets_by_itself_and_a_stop_ends_a_pass_at_once() {
     let count = "SELECT CAST(COUNT(*) AS CHAR) FROM messages WHERE recipient_id = ?";
     let left: i64 = server.sql_text(count, 8).await.parse().unwrap();
     assert!(0 < left && left < MANY, "{left} are left");
+}
+
+/// MySQL may break a tie to a pass's disadvantage, and a database may be away for a moment.
+#[tokio::test]
+async fn a_pass_that_failed_is_made_again_soon() {
+    let server = server_with(|config| {
+        config.retention.first_s = 0;
+        config.operations.address = String::from("127.0.0.1:0");
+    })
+    .await;
+    let alice = server.user("alice").await;
+    server.sql("UPDATE sessions SET expires_at = 0 WHERE user_id = ?", &[alice.id.into()]).await;
+    let refused = match server.app.db.engine() {
+        Engine::MySql => {
+            "CREATE TRIGGER kept BEFORE DELETE ON sessions FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'kept'"
+        }
+        Engine::Sqlite => "CREATE TRIGGER kept BEFORE DELETE ON sessions BEGIN SELECT RAISE(ABORT, 'kept'); END",
+    };
+    run(&server.app.db, refused).await;
+    let server = server.restart().await;
+    let failed = "qingniao_retention_failed_total";
+    eventually("a pass has failed", async || server.scrape().await.get(failed) >= 1.0).await;
+    run(&server.app.db, "DROP TRIGGER kept").await;
+    let tokens = "SELECT CAST(COUNT(*) AS CHAR) FROM sessions WHERE user_id = ?";
+    eventually("the next has not", async || server.sql_text(tokens, alice.id).await == "0").await;
 }
 
 /// What is pending for somebody by the store, read past the server; marks of `Socket::catch_up` aside.
