@@ -170,6 +170,11 @@ impl<K: Hash + Eq + Clone> Shares<K> {
 }
 
 impl<K: Hash + Eq> Share<K> {
+    /// Whose it is.
+    pub const fn key(&self) -> &K {
+        &self.key
+    }
+
     /// With what `other` is, of the same key.
     fn merge(&mut self, mut other: Self) {
         if let (Some(permit), Some(more)) = (&mut self.permit, other.permit.take()) {

@@ -38,51 +38,49 @@ pub struct Places {
 #[derive(Debug)]
 pub struct Slots {
     all: Arc<Semaphore>,
-    places: Places,
-    proxies: Arc<[IpAddr]>,
     by_network: Shares<IpAddr>,
-    bodies: Budget<IpAddr>,
-    replies: Budget<IpAddr>,
-    counts: Connections,
+    common: Arc<Common>,
     told: Seldom,
 }
 
-/// Room that a reply takes: that of the request's body, or its own.
-#[derive(Debug, Default)]
-struct ReplyRoom {
-    _of_body: Option<Portion<IpAddr>>,
-    _own: Option<Portion<IpAddr>>,
+/// What all connections of a listener have in common.
+#[derive(Debug)]
+struct Common {
+    places: Places,
+    bodies: Budget<IpAddr>,
+    replies: Budget<IpAddr>,
+    counts: Connections,
 }
 
-/// A place among the open connections.
+/// A place among the open connections. There may be many, and nearly all are idle sockets: what few need is apart.
 #[derive(Debug)]
 pub struct Slot {
     _place: OwnedSemaphorePermit,
     /// `None` for a reverse proxy.
-    network: Option<(IpAddr, Share<IpAddr>)>,
-    proxies: Arc<[IpAddr]>,
+    network: Option<Share<IpAddr>>,
     /// For whom a reverse proxy makes the present request.
     client: Mutex<Option<IpAddr>>,
-    bodies: Budget<IpAddr>,
     /// Room that the body of the present request takes.
-    room: Mutex<Option<Portion<IpAddr>>>,
-    replies: Budget<IpAddr>,
-    /// Room that the reply which is being written takes.
-    reply: Mutex<ReplyRoom>,
-    counts: Connections,
+    room: Mutex<Room>,
+    /// Room that the reply which is being written takes: its own, or that of the request's body.
+    reply: Mutex<Room>,
+    common: Arc<Common>,
 }
+
+type Room = Option<Box<Portion<IpAddr>>>;
 
 impl Slots {
     /// All free.
     pub fn new(places: Places, counts: Connections) -> Self {
         Self {
             all: Arc::new(Semaphore::new(places.all)),
-            bodies: Budget::new(places.bodies_bytes, (places.bodies_bytes / ROOM_SHARE).max(places.body_bytes)),
-            replies: Budget::new(places.bodies_bytes, places.bodies_bytes / ROOM_SHARE),
             by_network: Shares::new(places.by_network),
-            proxies: places.exempt.clone().into(),
-            places,
-            counts,
+            common: Arc::new(Common {
+                bodies: Budget::new(places.bodies_bytes, (places.bodies_bytes / ROOM_SHARE).max(places.body_bytes)),
+                replies: Budget::new(places.bodies_bytes, places.bodies_bytes / ROOM_SHARE),
+                places,
+                counts,
+            }),
             told: Seldom::default(),
         }
     }
@@ -94,28 +92,26 @@ impl Slots {
 
     /// Gives the place to a connection, unless its network has too many.
     pub fn take(&self, place: OwnedSemaphorePermit, peer: IpAddr) -> Option<Slot> {
-        let network = if self.places.exempt.contains(&peer.to_canonical()) {
+        let common = self.common.clone();
+        let network = if common.places.exempt.contains(&peer.to_canonical()) {
             None
         } else {
             let network = network_of(peer);
             let Some(share) = self.by_network.take(network, 1) else {
-                self.counts.refused.inc();
+                common.counts.refused.inc();
                 self.tell(network);
                 return None;
             };
-            Some((network, share))
+            Some(share)
         };
-        self.counts.open.inc();
+        common.counts.open.inc();
         Some(Slot {
             _place: place,
             network,
-            proxies: self.proxies.clone(),
             client: Mutex::default(),
-            bodies: self.bodies.clone(),
             room: Mutex::default(),
-            replies: self.replies.clone(),
             reply: Mutex::default(),
-            counts: self.counts.clone(),
+            common,
         })
     }
 
@@ -124,7 +120,7 @@ impl Slots {
             warn!(
                 "{network} has used up http.connections_per_address_max, {}; if it is a reverse proxy, name it in \
                  http.trusted_proxies",
-                self.places.by_network
+                self.common.places.by_network
             );
         }
     }
@@ -134,16 +130,16 @@ impl Slot {
     /// A request comes: what it takes is on its client's account, also where a reverse proxy makes it.
     pub fn begin(&self, peer: SocketAddr, headers: &HeaderMap) {
         if self.network.is_none() {
-            *self.client() = bounded_network(client_address(peer, headers, &self.proxies));
+            *self.client() = bounded_network(client_address(peer, headers, &self.common.places.exempt));
         }
     }
 
     /// Takes room for a part of the body of the connection's request. False if there is none left, or the network has its share.
     pub fn take_room(&self, bytes: usize) -> bool {
-        let Some(more) = self.bodies.take(self.account(), bytes) else { return false };
+        let Some(more) = self.common.bodies.take(self.account(), bytes) else { return false };
         match &mut *self.room() {
             Some(room) => room.merge(more),
-            room => *room = Some(more),
+            room => *room = Some(Box::new(more)),
         }
         true
     }
@@ -151,7 +147,7 @@ impl Slot {
     /// Takes, before anything is done that cannot be undone, what a reply of so many bytes will need beside the room of the request's
     /// body. False if there is not so much left.
     pub fn take_room_for_reply(&self, bytes: usize) -> bool {
-        let held = self.room().as_ref().map_or(0, Portion::amount);
+        let held = self.room().as_deref().map_or(0, Portion::amount);
         // The envelope has a place in what is free.
         let lacking = bytes.saturating_sub(held + BODY_BYTES_FREE);
         lacking == 0 || self.take_room(lacking)
@@ -167,25 +163,25 @@ impl Slot {
     pub fn take_reply_room(&self, bytes: usize) -> bool {
         // The reply of a message is that message. It is stored by now, and not refused: its own room will do.
         let own = self.room().take();
-        let room = own.as_ref().map_or(0, Portion::amount);
+        let room = own.as_deref().map_or(0, Portion::amount);
         if bytes <= room + 2 * BODY_BYTES_FREE {
-            *self.reply() = ReplyRoom { _of_body: own, _own: None };
+            *self.reply() = own;
             return true;
         }
         // One that is longer than a share comes alone.
-        let Some(taken) = self.replies.take(self.account(), bytes) else { return false };
-        *self.reply() = ReplyRoom { _of_body: None, _own: Some(taken) };
+        let Some(taken) = self.common.replies.take(self.account(), bytes) else { return false };
+        *self.reply() = Some(Box::new(taken));
         true
     }
 
     /// Everything that was to be written is with the kernel.
     pub fn give_reply_room_back(&self) {
-        *self.reply() = ReplyRoom::default();
+        *self.reply() = None;
     }
 
     /// Whose account the connection is on; `None` for a reverse proxy.
     pub fn network(&self) -> Option<IpAddr> {
-        self.network.as_ref().map(|(network, _)| *network)
+        self.network.as_ref().map(|share| *share.key())
     }
 
     /// Whose account the present request is on.
@@ -197,18 +193,18 @@ impl Slot {
         self.client.lock().expect("no code panics while it holds this lock")
     }
 
-    fn reply(&self) -> MutexGuard<'_, ReplyRoom> {
+    fn reply(&self) -> MutexGuard<'_, Room> {
         self.reply.lock().expect("no code panics while it holds this lock")
     }
 
-    fn room(&self) -> MutexGuard<'_, Option<Portion<IpAddr>>> {
+    fn room(&self) -> MutexGuard<'_, Room> {
         self.room.lock().expect("no code panics while it holds this lock")
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.counts.open.dec();
+        self.common.counts.open.dec();
     }
 }
 
@@ -242,7 +238,10 @@ mod tests {
         drop(one);
         assert!(take(&slots, "1.2.3.4").await.is_some());
         drop((other, neighbour));
-        assert_eq!((slots.all.available_permits(), slots.counts.open.get(), slots.counts.refused.get()), (100, 0, 1));
+        assert_eq!(
+            (slots.all.available_permits(), slots.common.counts.open.get(), slots.common.counts.refused.get()),
+            (100, 0, 1)
+        );
     }
 
     #[tokio::test]
