@@ -218,6 +218,11 @@ impl Recorder {
         self.history.lock().expect("no code panics while it holds this lock")
     }
 
+    /// As it is now, to be looked through in a time in which phones must write: those that cannot answer no pings.
+    pub fn copy(&self) -> History {
+        self.lock().clone()
+    }
+
     /// A call that begins now.
     pub fn call(&self) -> Call {
         Call { began: self.now(), ended: None }

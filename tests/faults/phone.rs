@@ -151,7 +151,12 @@ impl Handset {
 
     /// Asks for what is pending until the server has taken note of it.
     async fn ask(&self) {
-        while ask(&self.recorder, &self.person, "chatGetmessageOffLine", &json!({})).await.0 != Answer::Yes {
+        loop {
+            match ask(&self.recorder, &self.person, "chatGetmessageOffLine", &json!({})).await {
+                (Answer::Yes, _) => return,
+                (Answer::No, text) => self.recorder.wrong(format_args!("refused: p{} cannot ask: {text}", self.who)),
+                (Answer::Busy | Answer::Nothing, _) => {}
+            }
             tokio::time::sleep(4 * REST).await;
         }
     }

@@ -85,7 +85,7 @@ pub async fn run(
     load.stop().await;
     settle(world, herd.end).await;
 
-    let history = world.recorder.lock();
+    let history = world.recorder.copy();
     let calm = latencies(&history, Moment::ZERO..began);
     let during = latencies(&history, began..healed);
     let verdict = check::check(&history);
@@ -113,9 +113,7 @@ async fn recovery(scene: &super::load::Scene, healed: Moment, fault: Fault) -> D
 /// Everybody comes, until all that is due is there; then a moment longer, for what is not.
 async fn settle(world: &World, everybody: usize) {
     world.wish(0..everybody, Wish::Here);
-    // Of a copy: it takes seconds where a round was long, and phones that cannot write down what comes answer no pings meanwhile.
-    let history = world.recorder.lock().clone();
-    let mut due = check::due(&history);
+    let mut due = check::due(&world.recorder.copy());
     let began = Instant::now();
     while !due.is_empty() && began.elapsed() < ARRIVES_WITHIN {
         due = check::missing(&world.recorder.lock(), &due);

@@ -31,8 +31,11 @@ impl Spoiling {
     /// Spoils copies of a history that was found true, in the ways not tried yet.
     pub fn try_on(&mut self, history: &History) {
         for (place, (finding, way)) in WAYS.iter().enumerate() {
+            if self.tried.contains(&place) {
+                continue;
+            }
             let mut spoiled = history.clone();
-            if self.tried.contains(&place) || !way(&mut spoiled) {
+            if !way(&mut spoiled) {
                 continue;
             }
             self.tried.insert(place);

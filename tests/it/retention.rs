@@ -360,7 +360,6 @@ async fn a_pass_that_failed_is_made_again_soon() {
     })
     .await;
     let alice = server.user("alice").await;
-    server.sql("UPDATE sessions SET expires_at = 0 WHERE user_id = ?", &[alice.id.into()]).await;
     let refused = match server.app.db.engine() {
         Engine::MySql => {
             "CREATE TRIGGER kept BEFORE DELETE ON sessions FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'kept'"
@@ -368,6 +367,7 @@ async fn a_pass_that_failed_is_made_again_soon() {
         Engine::Sqlite => "CREATE TRIGGER kept BEFORE DELETE ON sessions BEGIN SELECT RAISE(ABORT, 'kept'); END",
     };
     run(&server.app.db, refused).await;
+    server.sql("UPDATE sessions SET expires_at = 0 WHERE user_id = ?", &[alice.id.into()]).await;
     let server = server.restart().await;
     let failed = "qingniao_retention_failed_total";
     eventually("a pass has failed", async || server.scrape().await.get(failed) >= 1.0).await;
