@@ -47,6 +47,15 @@ async fn server() -> TestServer {
     .await
 }
 
+/// A server that makes its first pass as soon as it has started, and whose counts can be read.
+async fn eager_server() -> TestServer {
+    server_with(|config| {
+        config.retention.first_s = 0;
+        config.operations.address = String::from("127.0.0.1:0");
+    })
+    .await
+}
+
 /// Files every message, as the server does after a moment.
 async fn file_all(server: &TestServer) {
     let newest = "SELECT CAST(COALESCE(MAX(id), 0) AS CHAR) FROM messages WHERE id > ?";
@@ -325,11 +334,7 @@ async fn everything_is_looked_through_however_much_there_is() {
 
 #[tokio::test]
 async fn the_server_forgets_by_itself_and_a_stop_ends_a_pass_at_once() {
-    let server = server_with(|config| {
-        config.retention.first_s = 0;
-        config.operations.address = String::from("127.0.0.1:0");
-    })
-    .await;
+    let server = eager_server().await;
     // The first pass found nothing. The next start finds them.
     let messages =
         from_numbers!("INSERT INTO messages (sender_id, recipient_id, created_at, size, body) SELECT 7, 8, 0, 2, '{}'");
@@ -354,11 +359,7 @@ async fn the_server_forgets_by_itself_and_a_stop_ends_a_pass_at_once() {
 /// MySQL may break a tie to a pass's disadvantage, and a database may be away for a moment.
 #[tokio::test]
 async fn a_pass_that_failed_is_made_again_soon() {
-    let server = server_with(|config| {
-        config.retention.first_s = 0;
-        config.operations.address = String::from("127.0.0.1:0");
-    })
-    .await;
+    let server = eager_server().await;
     let alice = server.user("alice").await;
     let refused = match server.app.db.engine() {
         Engine::MySql => {
