@@ -29,9 +29,10 @@ const MYSQL_PING_MAX: Duration = Duration::from_millis(300);
 const MYSQL_AGE_MAX: Duration = Duration::from_mins(30);
 /// Settings of each MySQL session, besides its isolation.
 ///
-/// A statement alone is a transaction, whatever the database's own default. The packed rows of `db::packed` would be cut at 1024 bytes. Whoever waits for a row or a table is told so by MySQL, before the
-/// server gives up by itself. The last two end a transaction whose client is gone without a word, and free its rows: MariaDB has
-/// a setting for just that (MySQL takes it for a comment); MySQL closes whatever is silent.
+/// A statement alone is a transaction, whatever the database's own default. The packed rows of `db::packed` would be cut at 1024 bytes.
+/// Whoever waits for a row or a table is told so by MySQL, before the server gives up by itself. The last two end a transaction whose
+/// client is gone without a word, and free its rows: MariaDB has a setting for just that (MySQL takes it for a comment); MySQL closes
+/// whatever is silent.
 const MYSQL_SESSION: &str = "SET SESSION autocommit = 1, SESSION auto_increment_increment = 1, SESSION innodb_lock_wait_timeout = 5, \
     SESSION lock_wait_timeout = 8, SESSION group_concat_max_len = 16777216, \
     SESSION wait_timeout = 30 /*M!100300, SESSION idle_transaction_timeout = 3 */";

@@ -51,7 +51,8 @@ fn main() -> ExitCode {
     // A herd takes as many open files as it has phones. With less, it shows that.
     let _ = raise_open_files();
     // One worker beside the main thread, which kills servers and waits for them. With two, hyper's client may hand a request to a
-    // connection that ends in the same moment, and tokio's channel then keeps it where nobody finds it: the call has no answer for ever.
+    // connection that ends in the same moment, and tokio's channel then keeps it where nobody finds it: the call has no answer for ever
+    // (README.md, "What was seen").
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a runtime can be made");
     let mut good = true;
