@@ -6,6 +6,8 @@ use crate::failure::{Failure, While};
 
 /// `sysconf(_SC_CLK_TCK)`, fixed at 100 in Linux's user interface.
 const TICKS_A_SECOND: u64 = 100;
+/// A page of x86-64 and of most ARM systems.
+const PAGE_KIB: u64 = 4;
 
 /// CPU time of a process at one moment.
 pub struct CpuReading {
@@ -60,6 +62,16 @@ pub fn peak_rss_kib(pid: u32) -> Result<u64, Failure> {
 /// Starts the peak anew.
 pub fn reset_peak(pid: u32) -> Result<(), Failure> {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").doing("resetting the server's memory peak")
+}
+
+/// Memory of the kernel for all TCP connections of this machine, in KiB.
+pub fn tcp_kib() -> Result<u64, Failure> {
+    let text = fs::read_to_string("/proc/net/sockstat").doing("reading /proc/net/sockstat")?;
+    let pages = text
+        .lines()
+        .find(|line| line.starts_with("TCP:"))
+        .and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+    Ok(pages.doing("the memory of TCP in /proc/net/sockstat")? * PAGE_KIB)
 }
 
 /// The process that serves MySQL here, if there is one.

@@ -97,6 +97,10 @@ impl Wire {
             .map_err(|_| Error::new(ErrorKind::Unsupported, "the connection is not plain TCP"))?;
         let (stream, early) = (parts.io.into_inner().into_inner(), parts.read_buf.to_vec());
         drop(parts.read_buf);
+        // What is written to a socket has bounds of its own, and a phone in a tunnel is to find a long message in the kernel.
+        if let Err(cause) = os::bound_unsent(&stream, 0) {
+            tracing::debug!(%cause, "the kernel's bound on what is not sent stays as it is for HTTP");
+        }
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)

@@ -1,6 +1,7 @@
 //! What Linux alone offers.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -29,6 +30,12 @@ pub fn lengthen_slices(slice: Duration) -> io::Result<bool> {
 pub fn break_unacknowledged(connection: &TcpStream, patience: Duration) -> io::Result<()> {
     let millis = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
     Ok(set_tcp_user_timeout(connection, millis)?)
+}
+
+/// Has a connection, or each that comes in at a listener, hold back so many bytes at most which cannot be sent yet; with 0, as many as the
+/// system likes. Of itself that lets a reply grow to megabytes of its own memory, for a peer that reads nothing of it.
+pub fn bound_unsent(socket: &impl AsRawFd, bytes: u32) -> io::Result<()> {
+    Ok(uapi::setsockopt(socket.as_raw_fd(), uapi::c::IPPROTO_TCP, uapi::c::TCP_NOTSENT_LOWAT, &bytes)?)
 }
 
 /// Memory, CPU, open files and threads of this process, for its metrics.

@@ -163,6 +163,8 @@ async fn a_client_that_does_not_read_its_reply_is_dropped() {
     // What the kernel had taken is there, then the connection ends.
     let _ = stalled.read_to_end(&mut bytes).await;
     assert!(bytes.len() < length, "{} bytes came", bytes.len());
+    // Of itself Linux takes some MiB.
+    assert!(bytes.len() < MIB || !cfg!(target_os = "linux"), "the kernel held {} bytes", bytes.len());
 }
 
 #[tokio::test]

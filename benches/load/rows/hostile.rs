@@ -42,12 +42,12 @@ pub async fn run(setting: &Setting) -> Result<Findings, Failure> {
     let pace = Pace { warm_up: setting.warm_up, measured: setting.measured, gap: Some(CHAT_GAP) };
     let mut calm = chat.run(server.pid(), None, pace).await?;
 
-    let before = procfs::rss_kib(server.pid())?;
+    let (before, tcp_before) = (procfs::rss_kib(server.pid())?, procfs::tcp_kib()?);
     procfs::reset_peak(server.pid())?;
     let address = server.address;
     let attack = Apart::start(move |until| attack(address, until));
     let stormy = chat.run(server.pid(), None, pace).await;
-    let peak = procfs::peak_rss_kib(server.pid())?;
+    let (peak, tcp) = (procfs::peak_rss_kib(server.pid())?, procfs::tcp_kib()?);
     attack.stop()?;
     let mut stormy = stormy?;
 
@@ -55,6 +55,7 @@ pub async fn run(setting: &Setting) -> Result<Findings, Failure> {
     let mut findings = Findings::default();
     findings.tell("chat p99 beside the attack ÷ without", stormy_p99 / calm_p99, Goal::AtMost(2.0));
     findings.tell("RSS growth, MiB", float(peak.saturating_sub(before)) / 1024.0, Goal::Told);
+    findings.tell("growth of the kernel's TCP memory, MiB", float(tcp.saturating_sub(tcp_before)) / 1024.0, Goal::Told);
     findings.tell("chat p99 without, ms", calm_p99, Goal::Told);
     findings.tell("chat p99 beside the attack, ms", stormy_p99, Goal::Told);
     findings.tell("chat p50 without, ms", calm.delivered.quantile_ms(0.5), Goal::Told);
