@@ -16,6 +16,7 @@ pub mod groups;
 pub mod http;
 pub mod hub;
 pub mod ids;
+pub mod import;
 pub mod jobs;
 pub mod lifecycle;
 pub mod limits;

@@ -1,4 +1,4 @@
-//! The command line: `serve` (the default), `migrate`, `check-config`, `describe`.
+//! The command line: `serve` (the default), `migrate`, `import`, `check-config`, `describe`.
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -6,12 +6,13 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use qingniao::clock::Clock;
 use qingniao::config::{self, Config, LogFormat};
 use qingniao::db::{self, Claim, Db};
 use qingniao::docs;
 use qingniao::error::AppError;
+use qingniao::import;
 use qingniao::lifecycle::Server;
 use qingniao::os::{self, Signals};
 use tracing::{error, info, warn};
@@ -39,6 +40,8 @@ enum Command {
     Serve,
     /// Bring the database's schema up to date and exit.
     Migrate,
+    /// Bring over what the old backend's database holds, into one that has nobody yet, and exit.
+    Import(Import),
     /// Check the configuration and exit.
     CheckConfig,
     /// Print a description of the API and exit.
@@ -46,6 +49,20 @@ enum Command {
         /// In which form.
         form: Form,
     },
+}
+
+/// Where the old backend keeps its things.
+#[derive(Debug, Args)]
+struct Import {
+    /// The old backend's MySQL database: mysql://user:password@host:3306/name. In the environment no other user can read it.
+    #[arg(long, value_name = "URL", env = "OLD_DATABASE_URL", hide_env_values = true)]
+    from: String,
+    /// The old backend's Redis, redis://:password@host:6379/0: the messages that wait there for absent people.
+    #[arg(long, value_name = "URL", env = "OLD_REDIS_URL", hide_env_values = true)]
+    redis: Option<String>,
+    /// The old backend's folder data/askAnswer: the answers that people prepared.
+    #[arg(long, value_name = "FOLDER")]
+    answers: Option<PathBuf>,
 }
 
 /// Descriptions that can be printed.
@@ -78,6 +95,9 @@ fn main() -> ExitCode {
         match arguments.command.unwrap_or(Command::Serve) {
             Command::Serve => serve(config).await,
             Command::Migrate => migrate(&config).await,
+            Command::Import(Import { from, redis, answers }) => {
+                import::run(&config, &import::Source { url: from, redis, answers }).await
+            }
             Command::CheckConfig => {
                 if let Some(problem) = ffmpeg_problem(&config) {
                     warn!("{problem}");

@@ -274,3 +274,19 @@ pub struct SessionRow {
     pub expires_at: i64,
     pub answers_pings: i64,
 }
+
+/// How names compare: without regard to case (decision 16) and to spaces after them. MySQL pads what it compares, and so did
+/// the old backend's; SQLite does not. A limit that told `alice` from `alice ` would count guesses at one account twice.
+pub fn username_key(username: &str) -> String {
+    folded(username.trim_end_matches(' '))
+}
+
+/// A part of a name, or a keyword, without regard to case.
+pub fn folded(part: &str) -> String {
+    part.to_lowercase()
+}
+
+/// What a name of this key is found by: all of it (true), and each shorter end of it.
+pub fn username_parts(key: &str) -> impl Iterator<Item = (bool, &str)> {
+    key.char_indices().map(|(at, _)| (at == 0, &key[at..]))
+}

@@ -1,6 +1,6 @@
 //! Finding people by a part of their username (contract: people §4, decision 21).
 
-use super::model::Found;
+use super::model::{Found, folded};
 use super::store;
 use crate::app::App;
 use crate::error::Result;
@@ -12,7 +12,7 @@ const FOUND_MAX: i64 = 50;
 /// Registered, enabled users other than `me` whose names contain `keyword` in any case: an exact match first, then names
 /// that begin with it, then the rest, each by name. The cost is that of the answer, however many users there are.
 pub async fn search(app: &App, me: UserId, keyword: &str) -> Result<Vec<Found>> {
-    let keyword = store::folded(keyword);
+    let keyword = folded(keyword);
     let mut reader = app.db.read().await?;
     // The exact name is the shortest of those that begin with it, and so the first.
     let mut found = store::list_users_by_start(&mut reader.conn(), &keyword, me, FOUND_MAX).await?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::sync::Cache;
 
-use super::model::{Account, AccountRow, NewUser, Profile, Role, User};
+use super::model::{Account, AccountRow, NewUser, Profile, Role, User, username_key};
 use super::passwords::Verdict;
 use super::sessions::Known;
 pub use super::sessions::{
@@ -98,7 +98,7 @@ async fn counted(app: &App, ip: IpAddr, made: impl Future<Output = Result<Accoun
 /// The hash of a new account's password, unless its name is taken: a refusal must not cost a hash.
 async fn hash_for(app: &App, username: &str, password: &str, ip: IpAddr) -> Result<String> {
     let _turn = turn_of(&app.accounts.hash_turns, ip).await;
-    let key = store::username_key(username);
+    let key = username_key(username);
     if store::find_account_by_username(&mut app.db.read().await?.conn(), &key).await?.is_some() {
         return Err(USERNAME_TAKEN);
     }
@@ -170,7 +170,7 @@ async fn make_user_of(app: &Shared, guest: UserId, username: &str, password: &st
 
 /// Checks username and password and issues a token (contract: people §3, "login core").
 pub async fn login(app: &Shared, username: &str, password: &str, ip: IpAddr) -> Result<Account> {
-    let row = check_password(app, &store::username_key(username), password, ip).await?;
+    let row = check_password(app, &username_key(username), password, ip).await?;
     let role = if row.role == Role::Visitor.as_str() { Role::Visitor } else { Role::User };
     open_session(app, row.id, role, &row.password_hash, ip).await
 }
@@ -252,7 +252,7 @@ pub async fn set_password(app: &Shared, me: &Bearer, old: &str, new: &str, ip: I
     let row = store::find_account(&mut app.db.read().await?.conn(), me.user.id).await?;
     let row = row.ok_or_else(|| AppError::refused("用户不存在，无法修改密码"))?;
     // A stolen token must not be a way to try passwords that the login counts.
-    let guess = Guess::new(app, store::username_key(&row.username), ip);
+    let guess = Guess::new(app, username_key(&row.username), ip);
     guess.admit()?;
     if guess.verify(old, &row.password_hash).await? == Verdict::Wrong {
         return Err(WRONG_OLD_PASSWORD);

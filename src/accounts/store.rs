@@ -1,6 +1,8 @@
 //! Statements on `users`, `profiles` and `sessions`.
 
-use super::model::{AccountRow, DeviceStats, Found, NewUser, Profile, Role, SessionRow, User};
+use super::model::{
+    AccountRow, DeviceStats, Found, NewUser, Profile, Role, SessionRow, User, username_key, username_parts,
+};
 use crate::db::sql::{ROWS_MAX, Sql, bigint};
 use crate::db::{Conn, dialect, execute, execute_with, fetch_all, fetch_all_with, fetch_one, fetch_optional, packed};
 use crate::error::Result;
@@ -101,11 +103,11 @@ pub async fn insert_profile(conn: &mut Conn<'_>, user: UserId, now_ms: i64) -> R
 /// Makes a registered name findable by every part of it (table `username_parts`).
 pub async fn insert_username_parts(conn: &mut Conn<'_>, user: UserId, username: &str) -> Result<()> {
     let key = username_key(username);
-    let parts: Vec<&str> = key.char_indices().map(|(at, _)| &key[at..]).take(ROWS_MAX).collect();
+    let parts: Vec<_> = username_parts(&key).take(ROWS_MAX).collect();
     let sql = Sql::rows("INSERT INTO username_parts (whole, part, user_id) VALUES ", "(?,?,?)", parts.len(), "");
     execute_with!(conn, sql, q => {
-        for part in &parts {
-            q = q.bind(i64::from(part.len() == key.len())).bind(part.as_bytes()).bind(user);
+        for (whole, part) in &parts {
+            q = q.bind(i64::from(*whole)).bind(part.as_bytes()).bind(user);
         }
         q
     })?;
@@ -331,17 +333,6 @@ pub async fn delete_expired_session(conn: &mut Conn<'_>, user: UserId, role: &st
         before_ms
     )?;
     Ok(done.rows)
-}
-
-/// How names compare: without regard to case (decision 16) and to spaces after them. MySQL pads what it compares, and so did
-/// the old backend's; SQLite does not. A limit that told `alice` from `alice ` would count guesses at one account twice.
-pub fn username_key(username: &str) -> String {
-    folded(username.trim_end_matches(' '))
-}
-
-/// A part of a name, or a keyword, without regard to case.
-pub fn folded(part: &str) -> String {
-    part.to_lowercase()
 }
 
 /// The role's word, as the rows of `sessions` hold it.

@@ -1,5 +1,6 @@
 //! Opening the store at the start.
 
+use std::io;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -128,18 +129,26 @@ async fn open_sqlite(options: SqliteConnectOptions, config: &Config) -> Result<P
 
 /// A connection beside the pool, or why there is none.
 pub(super) async fn reach(options: &MySqlConnectOptions) -> Result<MySqlConnection> {
-    let reached = match tokio::time::timeout(PATIENCE, MySqlConnection::connect_with(options)).await {
-        Ok(reached) => reached.map_err(|cause| format!("{cause}{}", advice(&cause))),
-        Err(_) => Err("no answer".to_owned()),
-    };
-    reached.map_err(|cause| {
-        // Not the URL: its name and password are not for the log.
-        let place = match options.get_socket() {
-            Some(path) => path.display().to_string(),
-            None => format!("{}:{}", options.get_host(), options.get_port()),
-        };
-        AppError::internal(format!("the database of `database_url` (DATABASE_URL) at {place}: {cause}"))
+    connect(options).await.map_err(|cause| {
+        let cause = format!("{cause}{}", advice(&cause));
+        unreached("the database of `database_url` (DATABASE_URL)", options, &cause)
     })
+}
+
+/// A connection, if there is an answer in time.
+pub(super) async fn connect(options: &MySqlConnectOptions) -> sqlx::Result<MySqlConnection> {
+    let connected = tokio::time::timeout(PATIENCE, MySqlConnection::connect_with(options)).await;
+    connected.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer").into()))
+}
+
+/// Why `database`, which is at the place that `options` name, cannot be used.
+pub(super) fn unreached(database: &str, options: &MySqlConnectOptions, cause: &str) -> AppError {
+    // Not the URL: its name and password are not for the log.
+    let place = match options.get_socket() {
+        Some(path) => path.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    AppError::internal(format!("{database} at {place}: {cause}"))
 }
 
 async fn open_mysql(config: &Config) -> Result<Pools> {

@@ -47,7 +47,8 @@ fn check_sqlite(url: &str, config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-fn check_mysql(url: &str) -> Result<(), String> {
+/// As [`check_url`], for a database of MySQL's alone.
+pub fn check_mysql(url: &str) -> Result<(), String> {
     let after = url.split_once("://").map_or(url, |(_, after)| after);
     let rest = &after[after.find(['/', '?', '#']).unwrap_or(after.len())..];
     // The @ after a password that was taken for something else, from its first /, ? or # on.

@@ -35,6 +35,8 @@ mod groups;
 mod half_way;
 mod harness;
 mod hostile;
+#[cfg(unix)]
+mod import;
 mod limits;
 mod many_groups;
 mod migrations;

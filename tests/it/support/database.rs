@@ -42,6 +42,12 @@ pub async fn fresh(prefix: &str) -> Option<String> {
     Some(make(mysql_server()?, prefix).await)
 }
 
+/// The URL of a new database of this process's with nothing in it; `None` if the run is not to use MySQL. Named as that of [`fresh`].
+pub async fn empty(prefix: &str) -> Option<String> {
+    let server = mysql_server()?;
+    Some(format!("{server}/{}", create(&server, prefix).await))
+}
+
 /// An account at MySQL for one test, which may do all with this process's database.
 pub struct Account {
     root: MySqlConnection,
@@ -112,8 +118,9 @@ fn is_stale(name: &str, prefix: &str) -> bool {
     pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
 }
 
-async fn make(server: String, prefix: &str) -> String {
-    let mut connection = connect(&server).await;
+/// A new database, with nothing in it. Returns its name.
+async fn create(server: &str, prefix: &str) -> String {
+    let mut connection = connect(server).await;
     let rows = connection.fetch_all("SHOW DATABASES").await.unwrap();
     let stale = rows.iter().map(|row| row.get::<String, _>(0)).filter(|name| is_stale(name, prefix));
     let name = format!("{prefix}{}", std::process::id());
@@ -128,6 +135,11 @@ async fn make(server: String, prefix: &str) -> String {
         connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
     }
     connection.close().await.unwrap();
+    name
+}
+
+async fn make(server: String, prefix: &str) -> String {
+    let name = create(&server, prefix).await;
     let mut config = Config::defaults();
     config.database_url = format!("{server}/{name}");
     Db::open(&config).await.expect("the schema can be made").close().await;

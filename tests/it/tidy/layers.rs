@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["media"],
     &["messages"],
     &["requests"],
-    &["gateway", "jobs", "operations"],
+    &["gateway", "import", "jobs", "operations"],
     &["docs"],
     &["router"],
     &["lifecycle"],

@@ -1,0 +1,72 @@
+//! Another program's MySQL database, to be read from: all of it as it was in one moment, and nothing in it can be changed.
+
+use std::str::FromStr;
+
+use sqlx::mysql::{MySqlColumn, MySqlConnectOptions, MySqlRow};
+use sqlx::{Column, Executor, MySql, MySqlConnection, Row, Type};
+
+use super::open::{connect, unreached};
+use crate::error::Result;
+
+/// Columns of type TIMESTAMP are read in the zone in which the old backend writes those of type DATETIME (contract: people §5).
+const BEGIN: [&str; 3] = [
+    "SET time_zone = '+08:00'",
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+];
+
+/// A connection that reads in one transaction.
+#[derive(Debug)]
+pub struct Snapshot(MySqlConnection);
+
+/// What stands in one column of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// Nothing.
+    Null,
+    /// A whole number.
+    Int(i64),
+    /// Anything else.
+    Text(String),
+}
+
+impl Snapshot {
+    /// Of the database at `url`; `name` is what messages call it.
+    pub async fn open(url: &str, name: &str) -> Result<Self> {
+        let options = MySqlConnectOptions::from_str(url)?.charset("utf8mb4");
+        let begun = async {
+            let mut connection = connect(&options).await?;
+            for statement in BEGIN {
+                connection.execute(statement).await?;
+            }
+            Ok(Self(connection))
+        };
+        begun.await.map_err(|cause: sqlx::Error| unreached(name, &options, &cause.to_string()))
+    }
+
+    /// The one number that a statement finds.
+    pub async fn number(&mut self, statement: &'static str) -> Result<i64> {
+        Ok(sqlx::query_scalar(statement).fetch_one(&mut self.0).await?)
+    }
+
+    /// The rows that a statement finds which asks for those after one id, up to its own limit.
+    pub async fn rows_after(&mut self, statement: &'static str, id: i64) -> Result<Vec<Vec<Cell>>> {
+        let rows = sqlx::query(statement).bind(id).fetch_all(&mut self.0).await?;
+        rows.iter().map(cells).collect()
+    }
+}
+
+fn cells(row: &MySqlRow) -> Result<Vec<Cell>> {
+    let cell = |column: &MySqlColumn| {
+        let at = column.ordinal();
+        let kind = column.type_info();
+        Ok(if <i64 as Type<MySql>>::compatible(kind) {
+            row.try_get::<Option<_>, _>(at)?.map_or(Cell::Null, Cell::Int)
+        } else if <u64 as Type<MySql>>::compatible(kind) {
+            row.try_get::<Option<u64>, _>(at)?.map_or(Cell::Null, |number| Cell::Int(number.cast_signed()))
+        } else {
+            row.try_get::<Option<_>, _>(at)?.map_or(Cell::Null, Cell::Text)
+        })
+    };
+    Ok(row.columns().iter().map(cell).collect::<sqlx::Result<_>>()?)
+}

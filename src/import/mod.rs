@@ -1,0 +1,179 @@
+//! Brings over what the old backend has: people and guests with their passwords, friends, applications, groups and their members from
+//! its database, the messages that wait for absent people from its Redis, prepared answers from its files.
+//!
+//! All of it or nothing, into a database that has nobody yet, under the same ids: clients keep them. Tokens are not among it: they are
+//! signed otherwise here (decision 10).
+
+mod answers;
+mod pending;
+mod people;
+mod store;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use people::People;
+use store::Table;
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::db::sql::{ROWS_MAX, bigint};
+use crate::db::{Cell, Claim, Db, Snapshot, Tx, check_mysql};
+use crate::error::{AppError, Result};
+
+/// What messages call the database that is read.
+const OLD: &str = "the old backend's database (--from, OLD_DATABASE_URL)";
+/// Ids of members whose subscriptions one statement makes: a statement on MySQL has ten seconds.
+const SUBSCRIPTIONS_STEP: usize = 10_000;
+/// Rows after which the progress is told.
+const TOLD_EVERY: usize = 100_000;
+
+/// Where the old backend keeps its things.
+#[derive(Debug)]
+pub struct Source {
+    /// Its MySQL database, `mysql://user:password@host:3306/name`.
+    pub url: String,
+    /// Its Redis, if what waits there is wanted, `redis://:password@host:6379/0`.
+    pub redis: Option<String>,
+    /// Its folder `data/askAnswer`, if it has one.
+    pub answers: Option<PathBuf>,
+}
+
+/// Imports `source` into the store of `config`, which no server may have meanwhile.
+pub async fn run(config: &Config, source: &Source) -> Result<()> {
+    check_url(&source.url).map_err(|problem| AppError::internal(format!("{OLD}: its URL {problem}")))?;
+    let mut old = Snapshot::open(&source.url, OLD).await?;
+    let answers = source.answers.as_deref().map(answers::read).transpose()?.unwrap_or_default();
+    let lists = source.redis.as_deref().map(pending::Lists::open).transpose()?;
+    let claim = Claim::new(config).await?;
+    let db = Db::open(config).await?;
+    let imported = import(&db, &mut old, lists, answers).await;
+    db.close().await;
+    claim.release().await;
+    imported
+}
+
+fn check_url(url: &str) -> Result<(), String> {
+    if !["mysql://", "mariadb://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err("must start with mysql://".to_owned());
+    }
+    check_mysql(url)
+}
+
+async fn import(
+    db: &Db,
+    old: &mut Snapshot,
+    lists: Option<pending::Lists>,
+    answers: Vec<answers::Entry>,
+) -> Result<()> {
+    // What is not committed is taken back.
+    let mut tx = db.begin().await?;
+    if store::has_users(&mut tx.conn()).await? {
+        return Err(AppError::internal(
+            "the database has people already, and an import needs an empty one: give `database_url` (DATABASE_URL) or \
+             `data_dir` (QINGNIAO_DATA_DIR) a new one, import, and start the server afterwards",
+        ));
+    }
+    let people = copy_people(old, &mut tx).await?;
+    for table in &store::TABLES {
+        copy(old, &mut tx, table, |_| true).await?;
+    }
+    let members = copy(old, &mut tx, &store::MEMBERS, |_| true).await?;
+    for after in (0..members).step_by(SUBSCRIPTIONS_STEP) {
+        store::insert_subscriptions(&mut tx.conn(), after, after + bigint(SUBSCRIPTIONS_STEP)).await?;
+    }
+    store::insert_application_counts(&mut tx.conn()).await?;
+    if let Some(lists) = lists {
+        copy_pending(lists, &mut tx, &people).await?;
+    }
+    insert_answers(&mut tx, answers, &people).await?;
+    tx.commit().await?;
+    info!("the import is complete; the server can be started");
+    Ok(())
+}
+
+/// Copies the users. Returns their ids.
+async fn copy_people(old: &mut Snapshot, tx: &mut Tx) -> Result<HashSet<i64>> {
+    let mut people = People::default();
+    copy(old, tx, &store::USERS, |row| people.take(row)).await?;
+    people.check()?;
+    for parts in people.parts.chunks(ROWS_MAX) {
+        store::insert_username_parts(&mut tx.conn(), parts).await?;
+    }
+    Ok(people.ids())
+}
+
+/// Copies the rows of a table that `take` takes, which may change them. Returns the highest id.
+async fn copy(
+    old: &mut Snapshot,
+    tx: &mut Tx,
+    table: &Table,
+    mut take: impl FnMut(&mut Vec<Cell>) -> bool,
+) -> Result<i64> {
+    let named = |cause: AppError| AppError::internal(format!("{}: {}", table.name, cause.for_log()));
+    let all = old.number(table.count).await.map_err(named)?;
+    let (mut after, mut copied, mut told) = (0, 0, 0);
+    loop {
+        let mut rows = old.rows_after(table.page, after).await.map_err(named)?;
+        let Some(Cell::Int(last)) = rows.last().and_then(|row| row.first()) else { break };
+        after = *last;
+        rows.retain_mut(&mut take);
+        for rows in rows.chunks(ROWS_MAX) {
+            store::insert_rows(&mut tx.conn(), table, rows).await.map_err(named)?;
+        }
+        copied += rows.len();
+        if copied - told >= TOLD_EVERY {
+            told = copied;
+            info!("{}: {copied} of {all}", table.name);
+        }
+    }
+    info!("{}: {copied} of {all}, done", table.name);
+    if i64::try_from(copied).is_ok_and(|copied| copied < all) {
+        warn!("{}: left out were {}", table.name, table.left_out);
+    }
+    Ok(after)
+}
+
+async fn copy_pending(mut lists: pending::Lists, tx: &mut Tx, people: &HashSet<i64>) -> Result<()> {
+    let (absent, known): (Vec<_>, Vec<_>) = lists.people.iter().copied().partition(|person| !people.contains(person));
+    let (mut copied, mut broken) = (0, 0);
+    for person in known.iter().copied() {
+        let mut first = 0;
+        loop {
+            let page = lists.page(person, first)?;
+            if page.is_empty() {
+                break;
+            }
+            first += page.len().cast_signed();
+            let messages: Vec<_> = page.iter().flatten().collect();
+            for messages in messages.chunks(ROWS_MAX) {
+                store::insert_messages(&mut tx.conn(), messages).await?;
+            }
+            copied += messages.len();
+            broken += page.len() - messages.len();
+        }
+    }
+    info!("messages that wait: {copied} for {} people, done", known.len());
+    if broken > 0 || !absent.is_empty() {
+        warn!(
+            "messages that wait: left out were {broken} that are no JSON objects, and those for {} people who are not there",
+            absent.len()
+        );
+    }
+    Ok(())
+}
+
+async fn insert_answers(tx: &mut Tx, mut answers: Vec<answers::Entry>, people: &HashSet<i64>) -> Result<()> {
+    let all = answers.len();
+    answers.retain(|entry| people.contains(&entry.user));
+    for entries in answers.chunks(ROWS_MAX) {
+        store::insert_answers(&mut tx.conn(), entries).await?;
+    }
+    if all > 0 {
+        info!("answers: {} of {all}, done", answers.len());
+    }
+    if answers.len() < all {
+        warn!("answers: left out were those of people who are not there");
+    }
+    Ok(())
+}
