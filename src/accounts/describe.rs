@@ -66,6 +66,4 @@ impl Argument for RegisteredUser {
     }
 }
 
-impl Argument for ClientAddress {
-    fn tell(_: &mut Route) {}
-}
+impl Argument for ClientAddress {}

@@ -98,7 +98,7 @@ pub struct Route {
 /// An argument of a handler: what it takes from a request.
 pub trait Argument {
     /// Says so.
-    fn tell(route: &mut Route);
+    fn tell(_route: &mut Route) {}
 }
 
 /// A handler, whose arguments are known.
@@ -124,21 +124,13 @@ signature!(A B C);
 signature!(A B C D);
 signature!(A B C D E);
 
-impl<S> Argument for State<S> {
-    fn tell(_: &mut Route) {}
-}
+impl<S> Argument for State<S> {}
 
-impl<T> Argument for Option<Extension<T>> {
-    fn tell(_: &mut Route) {}
-}
+impl<T> Argument for Option<Extension<T>> {}
 
-impl Argument for Request {
-    fn tell(_: &mut Route) {}
-}
+impl Argument for Request {}
 
-impl Argument for HeaderMap {
-    fn tell(_: &mut Route) {}
-}
+impl Argument for HeaderMap {}
 
 impl<T: Draft> Argument for Params<T> {
     fn tell(route: &mut Route) {

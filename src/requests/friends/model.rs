@@ -2,10 +2,7 @@
 
 use crate::accounts::User;
 use crate::ids::{ApplicationId, UserId};
-use crate::messages::model::{Notice, Redirect};
-
-/// Picture of the card that announces an application.
-const CARD_AVATAR: &str = "https://docs-51yrc-com.oss-cn-hangzhou.aliyuncs.com/chat/group.png";
+use crate::messages::model::{Notice, Redirect, SYSTEM_AVATAR};
 
 /// What an application has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +75,7 @@ pub struct Listed {
 /// card for each applicant, however often that person asks.
 pub fn application_card(from: &User, to: &User, now_ms: i64) -> Notice {
     let text = format!("用户[{}]申请添加您为好友，请尽快处理", from.display_name());
-    let mut card = Notice::card(&format!("applyFriend-{}", from.id), "好友申请提醒", CARD_AVATAR, to, &text, now_ms);
+    let mut card = Notice::card(&format!("applyFriend-{}", from.id), "好友申请提醒", SYSTEM_AVATAR, to, &text, now_ms);
     card.redirect = Some(Redirect::to("/pages/applyMyfriend/applyMyfriend".to_owned()));
     card
 }
