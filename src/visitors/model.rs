@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use crate::accounts::passwords::hex;
 use crate::clock::MINUTE_MS;
+use crate::error::{AppError, Result};
 
 /// How far a signed time may lie in the past or in the future (decision 13).
 const SKEW_MAX_MS: i64 = 5 * MINUTE_MS;
@@ -19,29 +20,18 @@ pub struct Signed {
     pub timestamp: i64,
 }
 
-/// Why a signed call is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forged {
-    /// The signature is another's.
-    Signature,
-    /// The time is too far from ours.
-    Stale,
-    /// The device id has not the form of one.
-    Device,
-}
-
 impl Signed {
     /// Checks signature, time and device, in the contract's order.
-    pub fn check(&self, salt: &str, now_ms: i64) -> Result<(), Forged> {
+    pub fn check(&self, salt: &str, now_ms: i64) -> Result<()> {
         if self.sign != sign(&self.device_id, self.timestamp, salt) {
-            return Err(Forged::Signature);
+            return Err(AppError::refused("非法签名"));
         }
         if now_ms.saturating_sub(self.timestamp).saturating_abs() > SKEW_MAX_MS {
-            return Err(Forged::Stale);
+            return Err(AppError::refused("请求已过期"));
         }
         let is_id = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
         if self.device_id.len() != 36 || !self.device_id.bytes().all(is_id) {
-            return Err(Forged::Device);
+            return Err(AppError::refused("无效标识"));
         }
         Ok(())
     }
@@ -67,13 +57,15 @@ mod tests {
     #[test]
     fn time_is_checked_in_both_directions_and_the_device_last() {
         let check = |device: &str, timestamp, now| {
-            Signed { sign: sign(device, timestamp, SALT), device_id: device.to_owned(), timestamp }.check(SALT, now)
+            let signed = Signed { sign: sign(device, timestamp, SALT), device_id: device.to_owned(), timestamp };
+            signed.check(SALT, now).map_err(|refused| refused.to_string())
         };
+        let stale = || Err("请求已过期".to_owned());
         let device = "8d1a344c-bf16-5425-adbc-d12f49cfa332";
         assert_eq!(check(device, 1_000_000, 1_300_000), Ok(()));
-        assert_eq!(check(device, 1_000_000, 1_300_001), Err(Forged::Stale));
-        assert_eq!(check(device, 1_300_001, 1_000_000), Err(Forged::Stale));
-        assert_eq!(check(device, i64::MIN, 1_000_000), Err(Forged::Stale));
-        assert_eq!(check("fallback-8d1a344c-bf16-5425-adbc-d12f49cfa332", 5, 5), Err(Forged::Device));
+        assert_eq!(check(device, 1_000_000, 1_300_001), stale());
+        assert_eq!(check(device, 1_300_001, 1_000_000), stale());
+        assert_eq!(check(device, i64::MIN, 1_000_000), stale());
+        assert_eq!(check("fallback-8d1a344c-bf16-5425-adbc-d12f49cfa332", 5, 5), Err("无效标识".to_owned()));
     }
 }

@@ -1,8 +1,9 @@
 //! The rules of guests: one guest a device, upgraded in place when it registers (decisions 11, 14, 15).
 
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
-use super::model::{Forged, Signed};
+use super::model::Signed;
 use crate::accounts::model::{Account, AccountRow, DeviceStats, NewUser, Role};
 use crate::accounts::service::{self as accounts, NO_ACCOUNT, Resumed};
 use crate::app::{App, Shared};
@@ -60,15 +61,7 @@ pub async fn arrive(app: &Shared, signed: &Signed, stats: DeviceStats, ip: IpAdd
                 None => (guest_of(app, device_id).await?.ok_or_else(AppError::busy)?.id, true),
             },
         };
-        let (own, device_id) = (app.clone(), device_id.to_owned());
-        let admit = move |resumed| {
-            let limit = match resumed {
-                Resumed::Again => &own.visitors.repeats,
-                Resumed::Anew => &own.visitors.arrivals,
-            };
-            count(&own, limit, &device_id)
-        };
-        let Some(account) = accounts::resume_guest(app, id, ip, admit).await? else { continue };
+        let Some(account) = resume(app, id, device_id, ip).await? else { continue };
         if known {
             // Afterwards, as the old backend did: the reply shows what the device said before.
             accounts::set_device_stats(app, id, &stats).await?;
@@ -76,6 +69,28 @@ pub async fn arrive(app: &Shared, signed: &Signed, stats: DeviceStats, ip: IpAdd
         return Ok(account);
     }
     Err(AppError::busy())
+}
+
+/// Hands out the guest's token, counted for its device by whether it is the same one or another; if it could not be, it does not count.
+async fn resume(app: &Shared, guest: ids::UserId, device_id: &str, ip: IpAddr) -> Result<Option<Account>> {
+    const fn limit(app: &App, resumed: Resumed) -> &SlidingLimit<String> {
+        match resumed {
+            Resumed::Again => &app.visitors.repeats,
+            Resumed::Anew => &app.visitors.arrivals,
+        }
+    }
+    let counted = Arc::new(OnceLock::new());
+    let (own, device, noted) = (app.clone(), device_id.to_owned(), counted.clone());
+    let admit = move |resumed| {
+        count(&own, limit(&own, resumed), &device)?;
+        noted.get_or_init(|| resumed);
+        Ok(())
+    };
+    accounts::resume_guest(app, guest, ip, admit).await.inspect_err(|_| {
+        if let Some(resumed) = counted.get() {
+            limit(app, *resumed).give_back(&device_id.to_owned());
+        }
+    })
 }
 
 /// A new guest, counted for its network as a new account is; see [`make_guest`].
@@ -160,13 +175,7 @@ async fn make_guest(app: &App, device_id: &str, stats: DeviceStats) -> Result<Op
 }
 
 fn check(app: &App, signed: &Signed) -> Result<()> {
-    signed.check(&app.config.sign_salt, app.clock.now_ms()).map_err(|forged| {
-        AppError::refused(match forged {
-            Forged::Signature => "非法签名",
-            Forged::Stale => "请求已过期",
-            Forged::Device => "无效标识",
-        })
-    })
+    signed.check(&app.config.sign_salt, app.clock.now_ms())
 }
 
 fn count(app: &App, limit: &SlidingLimit<String>, device_id: &str) -> Result<()> {

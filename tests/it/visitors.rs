@@ -5,7 +5,8 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{NOW_MS, PASSWORD, Person, Reply, TestServer, device_id, sign, unique};
+use crate::migrations::{refuse_inserts, take_inserts};
+use crate::support::{NOW_MS, PASSWORD, Person, Reply, TestServer, database, device_id, sign, unique};
 
 const TOO_MANY: &str = "请求过于频繁，请1个小时后再试";
 pub const TAKEN: &str = "该账号已存在，请换一个账号注册";
@@ -371,4 +372,23 @@ async fn a_disabled_guest_is_refused() {
     let guest = server.guest().await;
     server.sql("UPDATE users SET status = 0 WHERE id = ?", &[guest.id.into()]).await;
     server.signed(ARRIVE, &guest.device_id, json!({})).await.refused(400, NO_ACCOUNT);
+}
+
+#[tokio::test]
+async fn calls_that_the_store_refuses_do_not_count() {
+    let url = database::fresh("qingniao_visitors_").await.unwrap_or_default();
+    let server = TestServer::with(|config| config.database_url = url).await;
+    let device = device_id();
+    let arrive = async || server.signed(ARRIVE, &device, json!({})).await;
+    refuse_inserts!(server.app.db, "sessions");
+    for _ in 0..6 {
+        arrive().await.refused(500, "服务器内部错误");
+    }
+    take_inserts(&server.app.db).await;
+    // A new token each, up to the limit of them.
+    for _ in 0..5 {
+        arrive().await.ok();
+        server.sql("DELETE FROM sessions", &[]).await;
+    }
+    arrive().await.refused(400, TOO_MANY);
 }
