@@ -77,15 +77,21 @@ impl User {
 }
 
 /// Somebody whom a search has found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = FoundUser)]
 #[expect(missing_docs, reason = "as in User")]
 pub struct Found {
     pub id: UserId,
-    pub uuid: String,
+    /// Unique name.
     pub username: String,
-    pub nickname: String,
+    /// URL of the picture, or a path on this server.
     pub avatar: String,
+    /// `user` or `visitor`.
     pub role: String,
+    /// Public id.
+    pub uuid: String,
+    /// Chosen name, or "".
+    pub nickname: String,
 }
 
 /// The whole row, for logins.

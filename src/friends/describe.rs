@@ -1,6 +1,7 @@
 //! What the routes of friends are.
 
-use super::handlers::{self, FoundUser, FriendCard, FriendList, FriendRow, UserSettings};
+use super::handlers::{self, FriendCard, FriendList, FriendRow, UserSettings};
+use crate::accounts::model::Found;
 use crate::http::describe::Route;
 
 /// Routes of this feature.
@@ -8,7 +9,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         Route::post("/api/chat/searchUser", "搜索用户 (search for people)", handlers::search_user)
             .note("At most 50: exact names first, then those that begin with the keyword, then those that contain it.")
-            .list::<FoundUser>(),
+            .list::<Found>(),
         Route::get("/api/chat/goodfriendlist/{page}", "好友列表 (my friends)", handlers::list)
             .note("`limit` is 2000 if it is left out. `rows` is `[]` if there is nobody; `total` counts the sections.")
             .data::<FriendList<'_>>(),

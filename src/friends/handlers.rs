@@ -27,37 +27,13 @@ impl Draft for Keyword {
     }
 }
 
-/// Somebody whom a search has found.
-#[derive(Serialize, ToSchema)]
-pub(super) struct FoundUser {
-    id: UserId,
-    /// Unique name.
-    username: String,
-    /// URL of the picture, or a path on this server.
-    avatar: String,
-    /// `user` or `visitor`.
-    role: String,
-    /// Public id.
-    uuid: String,
-    /// Chosen name, or "".
-    nickname: String,
-}
-
 /// `POST /api/chat/searchUser`
 pub async fn search_user(
     State(app): State<Shared>,
     RegisteredUser(me): RegisteredUser,
     Payload(Keyword(keyword)): Payload<Keyword>,
 ) -> Result<Response> {
-    let found = search(&app, me.user.id, &keyword).await?.into_iter().map(|user| FoundUser {
-        id: user.id,
-        username: user.username,
-        avatar: user.avatar,
-        role: user.role,
-        uuid: user.uuid,
-        nickname: user.nickname,
-    });
-    Ok(ok(found.collect::<Vec<_>>()))
+    Ok(ok(search(&app, me.user.id, &keyword).await?))
 }
 
 /// A page of a friend list.
@@ -76,7 +52,7 @@ impl Draft for Page {
 /// A page of the friend list.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FriendList<'a> {
-    /// How many friends there are in all.
+    /// How many friends are on this page.
     count: usize,
     /// This page of them.
     rows: Rows<'a>,
@@ -102,7 +78,7 @@ pub(super) enum Rows<'a> {
 pub(super) struct ListSection<'a> {
     /// The letter, or `#`.
     title: char,
-    /// In the order of their names.
+    /// In the order in which the list grew.
     list: Vec<ListItem<'a>>,
 }
 
