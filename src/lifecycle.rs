@@ -25,7 +25,6 @@ use crate::db::Db;
 use crate::error::{AppError, Result};
 use crate::http::edge;
 use crate::http::meter::Meter;
-use crate::http::origin::Bounds;
 use crate::http::serve::{Terms, Timeouts};
 use crate::http::slots::Places;
 use crate::hub::Hub;
@@ -162,8 +161,7 @@ async fn repeated<W: Future<Output = ()>>(
 /// Answers the chat's clients until the server stops.
 async fn serve(listener: TcpListener, app: &Shared) {
     let http = &app.config.http;
-    let bounds =
-        Bounds { body_bytes_max: http.body_bytes_max, request_timeout: Duration::from_secs(http.request_timeout_s) };
+    let time_max = Duration::from_secs(http.request_timeout_s);
     let table = router::table();
     let meter = Arc::new(Meter::new(app.metrics.registry(), table.templates()));
     let routes = table.router(app.clone());
@@ -172,9 +170,9 @@ async fn serve(listener: TcpListener, app: &Shared) {
         let (preflights, routes, meter) = (preflights.clone(), routes.clone(), meter.clone());
         async move {
             if request.method() == Method::OPTIONS {
-                return Box::pin(edge::respond(preflights, request, bounds, &meter)).await;
+                return Box::pin(edge::respond(preflights, request, time_max, &meter)).await;
             }
-            edge::respond(routes, request, bounds, &meter).await
+            edge::respond(routes, request, time_max, &meter).await
         }
     };
     let terms = Terms {
@@ -190,7 +188,6 @@ async fn serve(listener: TcpListener, app: &Shared) {
             head: Duration::from_secs(http.header_timeout_s),
             stall: Duration::from_secs(http.stall_timeout_s),
         },
-        bounds,
         counts: app.metrics.connections.clone(),
     };
     http::serve::serve(listener, answer, terms, &app.tasks, app.stop.clone()).await;

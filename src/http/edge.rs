@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
@@ -17,7 +18,7 @@ use tracing::{error, warn};
 use super::fields::{is_truthy, shown};
 use super::linger;
 use super::meter::Meter;
-use super::origin::{Bounds, Origin};
+use super::origin::Origin;
 use super::payload::{content_type, fields_of, read_body};
 use super::slots::BODY_BYTES_FREE;
 use crate::error::{AppError, BoxError, Result};
@@ -30,8 +31,8 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static TOKEN: HeaderName = HeaderName::from_static("token");
 
-/// Answers one request by `service`.
-pub async fn respond<S, B>(service: S, request: Request, bounds: Bounds, meter: &Meter) -> Response
+/// Answers one request by `service`, within `time_max`; uploads, files and sockets take the time that they need.
+pub async fn respond<S, B>(service: S, request: Request, time_max: Duration, meter: &Meter) -> Response
 where
     S: Service<Request, Response = axum::http::Response<B>, Error = std::convert::Infallible>,
     B: hyper::body::Body<Data = axum::body::Bytes> + Send + 'static,
@@ -51,11 +52,8 @@ where
         let Ok(response) = service.oneshot(request).await;
         response.map(Body::new)
     };
-    let answered = if unbounded(&path) {
-        Some(answered.await)
-    } else {
-        tokio::time::timeout(bounds.request_timeout, answered).await.ok()
-    };
+    let answered =
+        if unbounded(&path) { Some(answered.await) } else { tokio::time::timeout(time_max, answered).await.ok() };
     if answered.is_some()
         && let Some(rest) = rest
     {

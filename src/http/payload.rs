@@ -75,7 +75,7 @@ pub async fn fields_of(headers: &HeaderMap, bytes: Bytes) -> Result<Map<String, 
 pub async fn read_body(request: Request) -> Result<(Parts, Bytes)> {
     let (parts, body) = request.into_parts();
     let origin = parts.extensions.get::<Origin>();
-    let mut body = Limited::new(body, origin.map_or(usize::MAX, |origin| origin.bounds.body_bytes_max));
+    let mut body = Limited::new(body, origin.map_or(usize::MAX, |origin| origin.slot.body_bytes_max()));
     let mut whole = Whole::default();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|cause| unreadable(&cause))?.into_data() else { continue };

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::entrance::{Entrance, let_in};
-use super::origin::{Bounds, Origin};
+use super::origin::Origin;
 use super::slots::{Places, Slots};
 use super::stream::TimedStream;
 use crate::limits::Seldom;
@@ -42,8 +42,6 @@ pub struct Terms {
     pub places: Places,
     /// How long each may be silent.
     pub timeouts: Timeouts,
-    /// Bounds of every request.
-    pub bounds: Bounds,
     /// Where connections are counted.
     pub counts: Connections,
 }
@@ -67,7 +65,7 @@ where
     A: Fn(Request) -> F + Clone + Send + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    let Terms { places, timeouts, bounds, counts } = terms;
+    let Terms { places, timeouts, counts } = terms;
     // Whoever waits to be let in has a place, so there is room for all.
     let (entrance, queue) = Entrance::new(places.all, counts.waiting.clone());
     let slots = Slots::new(places, counts.clone());
@@ -103,7 +101,7 @@ where
             debug!(%cause, "a connection ended before it was served");
             continue;
         }
-        let origin = Origin { peer, slot: Arc::new(slot), bounds };
+        let origin = Origin { peer, slot: Arc::new(slot) };
         let (entrance, answer, stop) = (entrance.clone(), answer.clone(), stop.clone());
         tasks.spawn(async move {
             if entrance.enter(&stream, origin.slot.network(), timeouts.idle, &stop).await {

@@ -134,6 +134,11 @@ impl Slot {
         }
     }
 
+    /// Bytes that the body of a request may have, uploads excepted.
+    pub fn body_bytes_max(&self) -> usize {
+        self.common.places.body_bytes
+    }
+
     /// Takes room for a part of the body of the connection's request. False if there is none left, or the network has its share.
     pub fn take_room(&self, bytes: usize) -> bool {
         let Some(more) = self.common.bodies.take(self.account(), bytes) else { return false };

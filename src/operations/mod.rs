@@ -24,7 +24,6 @@ use tower::ServiceExt;
 
 use crate::app::Shared;
 use crate::error::{AppError, Result};
-use crate::http::origin::Bounds;
 use crate::http::serve::{Terms, Timeouts, serve};
 use crate::http::slots::Places;
 use crate::metrics::Connections;
@@ -73,7 +72,6 @@ impl Operations {
                 body_bytes: BODY_BYTES_MAX,
             },
             timeouts: Timeouts { idle: IDLE_MAX, head: PATIENCE, stall: PATIENCE },
-            bounds: Bounds { body_bytes_max: BODY_BYTES_MAX, request_timeout: IDLE_MAX },
             // These connections are not the chat's.
             counts: Connections::new(&Registry::new()),
         };

@@ -9,7 +9,6 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::response::Response;
 use qingniao::gateway::wire::{self, Wire};
-use qingniao::http::origin::Bounds;
 use qingniao::http::serve::{Terms, Timeouts, serve};
 use qingniao::http::slots::Places;
 use qingniao::hub::Frame;
@@ -61,11 +60,10 @@ const PATIENCE: Duration = Duration::from_mins(4);
 async fn echo_server(sockets: TaskTracker, stop: CancellationToken) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let bounds = Bounds { body_bytes_max: 0, request_timeout: PATIENCE };
     let counts = Metrics::default().connections;
     let places = Places { all: 100, by_network: 100, exempt: Vec::new(), bodies_bytes: 0, body_bytes: 0 };
     let timeouts = Timeouts { idle: PATIENCE, head: PATIENCE, stall: PATIENCE };
-    let terms = Terms { places, timeouts, bounds, counts };
+    let terms = Terms { places, timeouts, counts };
     sockets.clone().spawn(async move {
         let own = sockets.clone();
         let answer = move |request| std::future::ready(echo_at(request, &own));
