@@ -128,7 +128,7 @@ async fn insert_user(app: &App, username: &str, password_hash: &str) -> Result<U
 /// Inserts a user with a profile; a name that was taken meanwhile is refused.
 pub async fn insert(app: &App, new: &NewUser<'_>) -> Result<UserId> {
     let mut tx = app.db.begin().await?;
-    let id = store::insert_user(&mut tx.conn(), new).await.map_err(taken)?;
+    let id = store::insert_user(&mut tx.conn(), new).await.map_err(as_name_taken)?;
     store::insert_profile(&mut tx.conn(), id, new.now_ms).await?;
     if new.role == Role::User {
         store::insert_username_parts(&mut tx.conn(), id, new.username).await?;
@@ -156,7 +156,7 @@ async fn make_user_of(app: &Shared, guest: UserId, username: &str, password: &st
             let _memory = Outdated::from_now(|| forget_face(&own, guest));
             let mut tx = own.db.begin().await?;
             let upgraded = store::update_guest_to_user(&mut tx.conn(), guest, &name, &hash, now_ms).await;
-            if !upgraded.map_err(taken)? {
+            if !upgraded.map_err(as_name_taken)? {
                 return Ok(false);
             }
             store::insert_username_parts(&mut tx.conn(), guest, &name).await?;
@@ -389,6 +389,6 @@ pub fn take_avatar_change(app: &App, me: UserId) -> bool {
     changed.is_some_and(|(_, at)| app.clock.now_ms() - at <= AVATAR_CHANGE_MS)
 }
 
-fn taken(error: AppError) -> AppError {
+fn as_name_taken(error: AppError) -> AppError {
     if is_unique_violation(&error) { USERNAME_TAKEN } else { error }
 }

@@ -1,7 +1,7 @@
 //! Two databases behind one set of statements.
 //!
 //! [`Db`] is chosen by the URL's scheme. Store functions take a [`Conn`] and write each statement once, through the macros
-//! of [`macros`](self), which hand it to the native driver of either engine. Only [`dialect`] knows that the engines differ.
+//! of `macros`, which hand it to the native driver of either engine. Only [`dialect`] knows that the engines differ.
 
 mod checkpoint;
 mod claim;

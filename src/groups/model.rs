@@ -317,15 +317,14 @@ fn json_len(text: &str) -> usize {
 /// The picture of a group: those of its first people, as many as fit. It is part of each message to the group, and of each row of
 /// a list of groups.
 pub fn composed_avatar<'a>(avatars: impl IntoIterator<Item = &'a str>) -> String {
-    let mut composed = String::new();
-    for (place, avatar) in avatars.into_iter().take(AVATARS_MAX).enumerate() {
-        let comma = if place == 0 { "" } else { "," };
-        if json_len(&composed) + json_len(comma) + json_len(avatar) <= AVATAR_BYTES_MAX {
-            composed.push_str(comma);
-            composed.push_str(avatar);
+    let mut composed: Option<String> = None;
+    for avatar in avatars.into_iter().take(AVATARS_MAX) {
+        let longer = composed.as_ref().map_or_else(|| avatar.to_owned(), |composed| format!("{composed},{avatar}"));
+        if json_len(&longer) <= AVATAR_BYTES_MAX {
+            composed = Some(longer);
         }
     }
-    composed
+    composed.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -351,6 +350,7 @@ mod tests {
         assert_eq!(composed_avatar(["a", "b"]), "a,b");
         let wide = "\u{1}".repeat(1000);
         assert_eq!(composed_avatar(["a", &wide, "b"]), "a,b", "in JSON it has six thousand");
+        assert_eq!(composed_avatar([&wide, "a", "b"]), "a,b", "no comma for what is not there");
         let quotes = "\"".repeat(1000);
         assert_eq!(composed_avatar([quotes.as_str(); 3]), quotes, "two thousand each, and a comma");
         assert_eq!(composed_avatar(["", "b"]), ",b");

@@ -262,8 +262,8 @@ pub async fn reserve_expected(conn: &mut Conn<'_>, expected: &[Reserved]) -> Res
     Ok(true)
 }
 
-/// A transaction has left the group with these numbers taken.
-pub fn taken(app: &App, reserved: &Reserved) {
+/// Keeps in memory the number that a transaction has left as the newest of the group.
+pub fn remember_last_seq(app: &App, reserved: &Reserved) {
     if let Some(Kept { room, marks }) = app.groups.rooms.get(&reserved.group)
         && room.group.version == reserved.version
     {

@@ -65,7 +65,7 @@ where
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     let mut has_room = true;
     if let Some(slot) = &slot {
-        has_room = bytes <= BODY_BYTES_FREE || slot.take_reply_room(bytes);
+        has_room = bytes <= BODY_BYTES_FREE || slot.hold_reply(bytes);
         slot.give_room_back();
     }
     let mut response = match answered {

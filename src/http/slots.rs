@@ -151,7 +151,7 @@ impl Slot {
 
     /// Takes, before anything is done that cannot be undone, what a reply of so many bytes will need beside the room of the request's
     /// body. False if there is not so much left.
-    pub fn take_room_for_reply(&self, bytes: usize) -> bool {
+    pub fn reserve_for_reply(&self, bytes: usize) -> bool {
         let held = self.room().as_deref().map_or(0, Portion::amount);
         // The envelope has a place in what is free.
         let lacking = bytes.saturating_sub(held + BODY_BYTES_FREE);
@@ -165,7 +165,7 @@ impl Slot {
 
     /// Takes room for a reply until it is written. False if there is none left, or the network has its share: whoever asks for
     /// long lists and takes none of them gets 503 in place of the server's memory.
-    pub fn take_reply_room(&self, bytes: usize) -> bool {
+    pub fn hold_reply(&self, bytes: usize) -> bool {
         // The reply of a message is that message. It is stored by now, and not refused: its own room will do.
         let own = self.room().take();
         let room = own.as_deref().map_or(0, Portion::amount);
@@ -274,24 +274,21 @@ mod tests {
             taken.push(take(&slots, peer).await.unwrap());
         }
         let part = |hundredths: usize| ROOM / 100 * hundredths;
-        assert!(taken[0].take_reply_room(part(20)) && !taken[1].take_reply_room(part(6)), "a network has a quarter");
-        assert!(taken[1].take_reply_room(part(5)) && taken[2].take_reply_room(part(1000)), "a longer one is a share");
-        assert!(taken[3].take_reply_room(part(25)) && taken[4].take_reply_room(part(25)));
+        assert!(taken[0].hold_reply(part(20)) && !taken[1].hold_reply(part(6)), "a network has a quarter");
+        assert!(taken[1].hold_reply(part(5)) && taken[2].hold_reply(part(1000)), "a longer one is a share");
+        assert!(taken[3].hold_reply(part(25)) && taken[4].hold_reply(part(25)));
         let other = take(&slots, "10.0.0.2").await.unwrap();
-        assert!(!other.take_reply_room(part(1)), "there is no more");
-        assert!(other.take_room(part(1)) && other.take_reply_room(part(1)), "but for the reply of what was stored");
+        assert!(!other.hold_reply(part(1)), "there is no more");
+        assert!(other.take_room(part(1)) && other.hold_reply(part(1)), "but for the reply of what was stored");
         taken[0].give_reply_room_back();
         drop(taken.remove(4));
-        assert!(taken[0].take_reply_room(part(20)) && taken[1].take_room(part(99)), "bodies have room of their own");
+        assert!(taken[0].hold_reply(part(20)) && taken[1].take_room(part(99)), "bodies have room of their own");
         other.give_reply_room_back();
         assert!(taken[1].take_room(part(1)));
-        assert!(
-            !other.take_room_for_reply(part(1)) && other.take_room_for_reply(BODY_BYTES_FREE),
-            "bodies have it all"
-        );
+        assert!(!other.reserve_for_reply(part(1)) && other.reserve_for_reply(BODY_BYTES_FREE), "bodies have it all");
         taken[1].give_room_back();
-        assert!(other.take_room(part(1)) && other.take_room_for_reply(part(3)));
-        assert!(other.take_reply_room(part(3)), "it is kept for it");
+        assert!(other.take_room(part(1)) && other.reserve_for_reply(part(3)));
+        assert!(other.hold_reply(part(3)), "it is kept for it");
     }
 
     #[tokio::test]
@@ -321,9 +318,9 @@ mod tests {
         }
         assert!(by_proxy[0].take_room(ROOM / 4) && !by_proxy[1].take_room(1));
         by_proxy[0].give_room_back();
-        assert!(by_proxy[0].take_reply_room(ROOM / 4) && !by_proxy[1].take_reply_room(ROOM / 8));
+        assert!(by_proxy[0].hold_reply(ROOM / 4) && !by_proxy[1].hold_reply(ROOM / 8));
         by_proxy[1].begin(peer, &request("1.2.3.5"));
-        assert!(by_proxy[1].take_reply_room(ROOM / 4) && by_proxy[1].take_room(ROOM / 4));
+        assert!(by_proxy[1].hold_reply(ROOM / 4) && by_proxy[1].take_room(ROOM / 4));
         // Whoever is no proxy says nothing of others.
         let direct = take(&slots, "1.2.3.5").await.unwrap();
         direct.begin("1.2.3.5:9".parse().unwrap(), &request("1.2.3.6"));

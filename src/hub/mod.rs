@@ -1,6 +1,6 @@
 //! Who is connected, and what is on its way to whom. In memory only: whatever is lost here is still pending in the store.
 //!
-//! The hub keeps a [`mailbox`](self) a user: its sockets, which of them gets the pushes, and the messages that were pushed
+//! The hub keeps a `mailbox` a user: its sockets, which of them gets the pushes, and the messages that were pushed
 //! but not yet proved received. Pushing never blocks, never fails and never awaits. Reading the store is not the hub's
 //! business: it queues [`Drain`] tickets, and `messages::delivery` does the work.
 

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::Frame;
 use crate::ids::UserId;
 
-/// Most bytes of heartbeats and cards that may wait beside the messages: a socket that takes none of them is dropped.
+/// Most bytes of heartbeats and cards that may wait beside the messages; further ones are dropped.
 const TRANSIENT_BYTES_MAX: usize = 64 * 1024;
 
 /// Places that an empty queue keeps, once there was a message: the sockets that nobody writes to are the many.

@@ -1,5 +1,5 @@
-//! Deletes what nobody needs any more: old messages that everybody has received, and early receipts that have become void. Without it
-//! the store would grow for ever.
+//! Deletes what nobody needs any more: old messages that everybody has received, early receipts that have become void, subscriptions
+//! that have ended, tokens that have expired. Without it the store would grow for ever.
 //!
 //! Nothing that is pending is ever deleted, however old: who comes back after years gets it. What may go is said by the feature
 //! that it belongs to; the pace is set here. A step reads a little, or deletes a few rows in one short transaction: SQLite has

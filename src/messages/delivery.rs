@@ -235,7 +235,7 @@ async fn push_page(
 
 /// Room for a large body, once its socket has taken all before it; `None` if the drain has lost its socket.
 async fn room_for(app: &App, drain: &Drain, size: i64) -> Option<Portion<IpAddr>> {
-    if !taken(drain, || app.hub.drain_clear(drain)).await {
+    if !when_there_is_room(drain, || app.hub.drain_clear(drain)).await {
         return None;
     }
     let size = usize::try_from(size).unwrap_or(usize::MAX);
@@ -255,11 +255,11 @@ async fn room_for(app: &App, drain: &Drain, size: i64) -> Option<Portion<IpAddr>
 async fn push(app: &App, drain: &Drain, due: &Due, frame: Frame) -> bool {
     let stream =
         if due.subscription == 0 { Stream::Direct } else { Stream::Group(SubscriptionId(due.subscription), due.seq) };
-    taken(drain, || app.hub.drain_push(drain, &frame, Receipt { message: due.id, stream })).await
+    when_there_is_room(drain, || app.hub.drain_push(drain, &frame, Receipt { message: due.id, stream })).await
 }
 
 /// Takes a step as soon as its socket has room for it. Returns false if the drain has lost its socket.
-async fn taken(drain: &Drain, step: impl Fn() -> Step) -> bool {
+async fn when_there_is_room(drain: &Drain, step: impl Fn() -> Step) -> bool {
     loop {
         match step() {
             Step::Done => return true,

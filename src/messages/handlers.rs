@@ -60,7 +60,7 @@ pub async fn send(
     origin: Option<Extension<Origin>>,
     Payload(outgoing): Payload<Outgoing>,
 ) -> Result<Response> {
-    let room = |bytes| origin.as_ref().is_none_or(|origin| origin.slot.take_room_for_reply(bytes));
+    let room = |bytes| origin.as_ref().is_none_or(|origin| origin.slot.reserve_for_reply(bytes));
     let body = service::send(&app, &me.user, outgoing, &room).await?;
     Ok(Raw(&body).into_response())
 }

@@ -2,7 +2,8 @@
 //!
 //! `post` is the only way in: everything that is pushed and kept goes through it, one transaction at a time, so that ids
 //! grow in commit order. `committer` batches chat messages into such transactions. `delivery` pushes what is pending,
-//! `backlog` keeps it findable, `receipts` records what arrived, `newest` sees whether the store forgets, `retention` says what nobody needs any more. `ARCHITECTURE.md` has the invariants.
+//! `backlog` keeps it findable, `receipts` records what arrived, `newest` sees whether the store forgets, `retention` says what nobody
+//! needs any more. `ARCHITECTURE.md` has the invariants.
 
 mod agenda;
 mod answering;

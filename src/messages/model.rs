@@ -326,7 +326,7 @@ pub struct Notice {
     /// `systemNotice`, or `text` for cards.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// `revoke`, or what else the client shall do.
+    /// `revoke`, or nothing.
     #[serde(rename = "actionType", skip_serializing_if = "Option::is_none")]
     pub action_type: Option<&'static str>,
     /// What to show.

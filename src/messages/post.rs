@@ -221,7 +221,7 @@ impl<'a> Post<'a> {
         tx.commit().await?;
         changes.committed();
         for reserved in &reserved {
-            groups::taken(app, reserved);
+            groups::remember_last_seq(app, reserved);
         }
         announce(app, &stored);
         Ok(())

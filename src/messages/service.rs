@@ -181,7 +181,7 @@ async fn send_single(app: &Shared, me: &User, outgoing: Outgoing, reply_room: Re
         send_uuid: &me.uuid,
     };
     let question = if outgoing.asks { Question::in_chat(&chat) } else { None };
-    let message = written(&chat, Address::User(to), reply_room)?;
+    let message = new_message(&chat, Address::User(to), reply_room)?;
     let body = message.body.clone();
     // What it was made of is larger than itself, and may have to wait.
     drop(outgoing);
@@ -225,15 +225,15 @@ async fn send_group(app: &App, me: &User, outgoing: Outgoing, reply_room: ReplyR
         group: Some(room.group.card()),
         send_uuid: &me.uuid,
     };
-    let message = written(&chat, Address::Group(group, Audience::Others), reply_room)?;
+    let message = new_message(&chat, Address::Group(group, Audience::Others), reply_room)?;
     let body = message.body.clone();
     drop(outgoing);
     app.messages.committer.store(message, false).await?;
     Ok(body)
 }
 
-/// The message as it is stored, pushed and replied.
-fn written(chat: &Chat<'_>, address: Address, reply_room: ReplyRoom<'_>) -> Result<NewMessage> {
+/// The message as it is stored, pushed and replied, once there is room for the reply.
+fn new_message(chat: &Chat<'_>, address: Address, reply_room: ReplyRoom<'_>) -> Result<NewMessage> {
     let mut body = Vec::with_capacity(chat.data.len() + CHAT_BYTES);
     serde_json::to_writer(&mut body, chat).map_err(AppError::internal)?;
     // Once it is stored, whoever hears 503 would send it again.

@@ -24,7 +24,7 @@ pub fn routes() -> Vec<Route> {
             .data::<FoundApplication<'_>>()
             .refuses(&["用户不存在", "用户申请信息不存在"]),
         Route::post("/api/chat/deletegoodfriend/{id}", "删除好友 (remove a friend)", handlers::part)
-            .note("Both sides go, and all applications between the two.")
+            .note("Both sides go, but for that of somebody who has blocked me; and all applications between the two.")
             .says(&["删除好友成功"])
             .refuses(&["不是好友关系，无权操作"]),
         Route::post("/api/chat/autoAddFriendAndAgree", "直接加好友 (be friends at once)", handlers::add)

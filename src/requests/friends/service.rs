@@ -97,7 +97,8 @@ pub async fn answer(app: &App, me: &User, id: ApplicationId, answer: Status, rem
     post.commit().await
 }
 
-/// Enters both into each other's list and tells both, except who has blocked me. The other's remark for me is my own nickname, as it always was.
+/// Enters both into each other's list and tells both, except who has blocked me. The other's remark for me is my own nickname, as it
+/// always was.
 async fn befriend(app: &App, post: &mut Post<'_>, me: &User, other: &User, remark: &str) -> Result<()> {
     let now_ms = app.clock.now_ms();
     let (mine, theirs) = (Side { user: me.id, remark }, Side { user: other.id, remark: &me.nickname });
@@ -112,7 +113,7 @@ async fn befriend(app: &App, post: &mut Post<'_>, me: &User, other: &User, remar
     post.notify(other.id, me.id, &to_me).await
 }
 
-/// Ends a friendship for both and forgets every application between the two; nobody is told.
+/// Ends a friendship for both (whoever has blocked me keeps the own side, and me blocked) and forgets every application between the two; nobody is told.
 pub async fn part(app: &App, me: UserId, friend: UserId) -> Result<()> {
     const NO_FRIEND: AppError = AppError::refused("不是好友关系，无权操作");
     friends::find(app, me, friend).await?.ok_or(NO_FRIEND)?;
