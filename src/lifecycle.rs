@@ -35,7 +35,7 @@ use crate::{accounts, answers, friends, gateway, groups, http, jobs, media, os, 
 
 /// Connections that the kernel keeps while the server is busy: a herd of clients comes back after every restart.
 const BACKLOG: u32 = 4096;
-/// Bytes that the kernel holds of what one peer has no room for yet: two bursts of a socket, or two chunks of a file.
+/// Bytes that the kernel takes, or a little more, which it cannot send to one peer yet: two bursts of a socket, or two chunks of a file.
 const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 /// How long a stop waits for running requests and accepted messages.
 const GRACE: Duration = Duration::from_secs(2);
@@ -215,7 +215,9 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     os::keep_port(&socket)?;
     // What comes in at it has the same bound, until it becomes a WebSocket.
-    os::bound_unsent(&socket, UNSENT_BYTES_MAX)?;
+    if let Err(cause) = os::bound_unsent(&socket, UNSENT_BYTES_MAX) {
+        warn!(%cause, "replies that nobody reads take as much of the system's memory as it lets them");
+    }
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

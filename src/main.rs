@@ -131,8 +131,12 @@ fn main() -> ExitCode {
 
 async fn migrate(config: &Config) -> Result<(), AppError> {
     // What an older server writes meanwhile would lack what a migration derives.
-    let claim = Claim::new(config).await?;
-    Db::open(config).await?.close().await;
+    let mut claim = Claim::new(config).await?;
+    let opened = tokio::select! {
+        opened = Db::open(config) => opened,
+        cause = claim.lost() => Err(cause),
+    };
+    opened?.close().await;
     claim.release().await;
     info!("the schema is up to date");
     Ok(())
@@ -144,8 +148,13 @@ async fn serve(config: Config) -> Result<(), AppError> {
     // Before the first log line says that the server is there: a signal that follows it must find its handler.
     let mut signals = Signals::listen().expect("signals can be listened to");
     let start = async {
-        let claim = Claim::new(&config).await?;
-        Ok::<_, AppError>((claim, Server::start(config, Clock::System).await?))
+        let mut claim = Claim::new(&config).await?;
+        // MySQL forgets a claim that nobody looks after, and a migration may take long.
+        let started = tokio::select! {
+            started = Server::start(config, Clock::System) => started,
+            cause = claim.lost() => Err(cause),
+        };
+        Ok::<_, AppError>((claim, started?))
     };
     let (mut claim, server) = tokio::select! {
         // A migration, or the wait for the end of another server, may take long.

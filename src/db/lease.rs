@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sqlx::mysql::MySqlTransactionManager;
 use sqlx::pool::PoolConnection;
-use sqlx::{Connection, MySql, MySqlConnection, MySqlPool};
+use sqlx::{Connection, Executor, MySql, MySqlConnection, MySqlPool};
 use sqlx_core::transaction::TransactionManager;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use super::error::is_replaced;
 use super::{WORK_MAX, in_time};
-use crate::error::Result;
+use crate::error::{AppError, Result};
 use crate::limits::Seldom;
 
 /// How long MySQL may take for a rollback and for the question with which a connection is given back; then it is closed.
@@ -29,6 +29,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long the end of such a connection may take.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
+/// Has a session live through hours in which it is asked for nothing, also within a transaction (MariaDB's own setting).
+pub(super) const LONG_SESSION: &str =
+    "SET SESSION wait_timeout = 28800 /*M!100300, SESSION idle_transaction_timeout = 0 */";
+/// How long the commit of a long transaction may take: a binary log gets a copy of all of it.
+const LONG_COMMIT_MAX: Duration = Duration::from_hours(1);
 /// How often all connections may be given up because the server may not be written to.
 const RENEW_REST: Duration = Duration::from_secs(1);
 
@@ -94,7 +99,18 @@ impl Lender {
             Ok(begun?)
         })
         .await?;
-        Ok(LeaseTx { lease, open: true })
+        Ok(LeaseTx { lease, open: true, commit_max: WORK_MAX })
+    }
+
+    /// Begins a transaction that may take hours. Its connection is not lent again.
+    pub(super) async fn begin_long(&self) -> Result<LeaseTx> {
+        let mut tx = self.begin().await?;
+        let asked = tx.lease.start().execute(LONG_SESSION).await;
+        tx.lease.ended(asked.as_ref().err());
+        asked?;
+        tx.lease.outdated = true;
+        tx.commit_max = LONG_COMMIT_MAX;
+        Ok(tx)
     }
 
     /// Closes what is not needed, until the server stops.
@@ -118,7 +134,7 @@ pub struct Lease {
     connection: Option<PoolConnection<MySql>>,
     /// Something was asked of it then, and its answer has not been taken yet.
     running: Option<Instant>,
-    /// Its server may not be written to.
+    /// It is not to be lent again: its server may not be written to, or its session is another than all have.
     outdated: bool,
     replaced: Replaced,
 }
@@ -172,6 +188,7 @@ impl Drop for Lease {
 pub struct LeaseTx {
     lease: Lease,
     open: bool,
+    commit_max: Duration,
 }
 
 impl LeaseTx {
@@ -181,12 +198,10 @@ impl LeaseTx {
     }
 
     pub(super) async fn commit(mut self) -> Result<()> {
-        in_time(async {
-            let committed = MySqlTransactionManager::commit(self.lease.start()).await;
-            self.lease.ended(committed.as_ref().err());
-            Ok(committed?)
-        })
-        .await?;
+        let committed = timeout(self.commit_max, MySqlTransactionManager::commit(self.lease.start())).await;
+        let committed = committed.map_err(AppError::unavailable)?;
+        self.lease.ended(committed.as_ref().err());
+        committed?;
         self.open = false;
         Ok(())
     }

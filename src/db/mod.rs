@@ -178,6 +178,14 @@ impl Db {
         })
     }
 
+    /// Begins a write transaction that may take hours, for a store that nobody else has.
+    pub async fn begin_long(&self) -> Result<Tx> {
+        match &self.pools {
+            Pools::MySql(lender) => lender.begin_long().await.map(Tx::MySql),
+            Pools::Sqlite { .. } => self.begin().await,
+        }
+    }
+
     /// Keeps SQLite's log short, or closes connections to MySQL that nobody needs, until `stop`.
     pub async fn run_upkeep(&self, stop: &CancellationToken) {
         match &self.pools {

@@ -1,19 +1,25 @@
 //! Another program's MySQL database, to be read from: all of it as it was in one moment, and nothing in it can be changed.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use sqlx::mysql::{MySqlColumn, MySqlConnectOptions, MySqlRow};
 use sqlx::{Column, Executor, MySql, MySqlConnection, Row, Type};
 
+use super::lease::LONG_SESSION;
 use super::open::{connect, unreached};
-use crate::error::Result;
+use crate::error::{AppError, Result};
 
-/// Columns of type TIMESTAMP are read in the zone in which the old backend writes those of type DATETIME (contract: people §5).
-const BEGIN: [&str; 3] = [
-    "SET time_zone = '+08:00'",
+/// Columns of type TIMESTAMP are read in the zone in which the old backend writes those of type DATETIME (contract: people §5); MySQL 8 tells
+/// the next id of a table as it is, and not as it was yesterday. Between two statements there may be much to do elsewhere.
+const BEGIN: [&str; 4] = [
+    "SET time_zone = '+08:00' /*!80000, SESSION information_schema_stats_expiry = 0 */",
+    LONG_SESSION,
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
     "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
 ];
+/// How long a statement may take. The longest count the rows of a table.
+const STATEMENT_MAX: Duration = Duration::from_mins(5);
 
 /// A connection that reads in one transaction.
 #[derive(Debug)]
@@ -46,14 +52,18 @@ impl Snapshot {
 
     /// The one number that a statement finds.
     pub async fn number(&mut self, statement: &'static str) -> Result<i64> {
-        Ok(sqlx::query_scalar(statement).fetch_one(&mut self.0).await?)
+        in_time(sqlx::query_scalar(statement).fetch_one(&mut self.0)).await
     }
 
     /// The rows that a statement finds which asks for those after one id, up to its own limit.
     pub async fn rows_after(&mut self, statement: &'static str, id: i64) -> Result<Vec<Vec<Cell>>> {
-        let rows = sqlx::query(statement).bind(id).fetch_all(&mut self.0).await?;
+        let rows = in_time(sqlx::query(statement).bind(id).fetch_all(&mut self.0)).await?;
         rows.iter().map(cells).collect()
     }
+}
+
+async fn in_time<T>(asked: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
+    Ok(tokio::time::timeout(STATEMENT_MAX, asked).await.map_err(AppError::internal)??)
 }
 
 fn cells(row: &MySqlRow) -> Result<Vec<Cell>> {

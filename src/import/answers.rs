@@ -46,10 +46,12 @@ pub fn read(folder: &Path) -> Result<Vec<Entry>> {
 fn of_file(path: &Path) -> Result<Vec<Entry>> {
     let text = fs::read_to_string(path).map_err(|cause| unread(path, &cause))?;
     let values: Vec<Map<String, Value>> = serde_json::from_str(&text).map_err(|cause| unread(path, &cause))?;
-    let read = values.into_iter().zip(1..).map(|(values, number)| {
-        entry(&Fields::new(values)).map_err(|cause| unread(path, &format!("entry {number}: {cause}")))
+    let read = values.into_iter().zip(1..).filter_map(|(values, number)| {
+        let told = |cause: &AppError| warn!("{}: left out was entry {number}: {cause}", path.display());
+        entry(&Fields::new(values)).inspect_err(told).ok()
     });
-    read.collect()
+    // Newest last, as they were made.
+    Ok(read.collect::<Vec<_>>().into_iter().rev().collect())
 }
 
 fn entry(fields: &Fields) -> Result<Entry> {
@@ -83,6 +85,14 @@ mod tests {
     }
 
     #[test]
+    fn entries_that_lack_something_are_left_out_and_those_without_a_time_keep_their_order() {
+        let text = r#"[{"ask":"d","answer":"4","create_userId":7},{"answer":"1","create_userId":7},{"ask":"a","answer":"1","create_userId":0},
+                      {"ask":"c","answer":"3","create_userId":7}]"#;
+        let entries = read(folder(&[("chatuser_shop_7.json", text)]).path()).unwrap();
+        assert_eq!(entries.iter().map(|entry| entry.ask.as_str()).collect::<Vec<_>>(), ["c", "d"]);
+    }
+
+    #[test]
     fn entries_of_all_files_come_oldest_first() {
         let one = r#"[{"id":9,"ask":"b","answer":"2","type":"shop","create_userId":"7","create_time":20,"update_time":"21","likeCount":3,"liked":true},
                       {"id":1,"ask":"a","answer":"1","type":"shop","create_userId":7,"create_time":10,"update_time":10,"likeCount":0,"liked":false}]"#;
@@ -98,9 +108,7 @@ mod tests {
 
     #[test]
     fn a_file_that_makes_no_sense_is_named() {
-        for text in
-            ["{", "{}", r#"[{"answer":"1","create_userId":7}]"#, r#"[{"ask":"a","answer":"1","create_userId":0}]"#]
-        {
+        for text in ["{", "{}", "[1]"] {
             let folder = folder(&[("bad.json", text)]);
             let problem = read(folder.path()).unwrap_err().for_log();
             assert!(problem.contains("bad.json (--answers) cannot be read: "), "{problem}");

@@ -45,10 +45,17 @@ pub async fn run(config: &Config, source: &Source) -> Result<()> {
     let mut old = Snapshot::open(&source.url, OLD).await?;
     let answers = source.answers.as_deref().map(answers::read).transpose()?.unwrap_or_default();
     let lists = source.redis.as_deref().map(pending::Lists::open).transpose()?;
-    let claim = Claim::new(config).await?;
-    let db = Db::open(config).await?;
-    let imported = import(&db, &mut old, lists, answers).await;
-    db.close().await;
+    let mut claim = Claim::new(config).await?;
+    let imported = async {
+        let db = Db::open(config).await?;
+        let imported = import(&db, &mut old, lists, answers).await;
+        db.close().await;
+        imported
+    };
+    let imported = tokio::select! {
+        imported = imported => imported,
+        cause = claim.lost() => Err(cause),
+    };
     claim.release().await;
     imported
 }
@@ -67,7 +74,7 @@ async fn import(
     answers: Vec<answers::Entry>,
 ) -> Result<()> {
     // What is not committed is taken back.
-    let mut tx = db.begin().await?;
+    let mut tx = db.begin_long().await?;
     if store::has_users(&mut tx.conn()).await? {
         return Err(AppError::internal(
             "the database has people already, and an import needs an empty one: give `database_url` (DATABASE_URL) or \
@@ -75,14 +82,8 @@ async fn import(
         ));
     }
     let people = copy_people(old, &mut tx).await?;
-    for table in &store::TABLES {
-        copy(old, &mut tx, table, |_| true).await?;
-    }
-    let members = copy(old, &mut tx, &store::MEMBERS, |_| true).await?;
-    for after in (0..members).step_by(SUBSCRIPTIONS_STEP) {
-        store::insert_subscriptions(&mut tx.conn(), after, after + bigint(SUBSCRIPTIONS_STEP)).await?;
-    }
-    store::insert_application_counts(&mut tx.conn()).await?;
+    copy_friends(old, &mut tx, &people).await?;
+    copy_groups(old, &mut tx, &people).await?;
     if let Some(lists) = lists {
         copy_pending(lists, &mut tx, &people).await?;
     }
@@ -95,15 +96,70 @@ async fn import(
 /// Copies the users. Returns their ids.
 async fn copy_people(old: &mut Snapshot, tx: &mut Tx) -> Result<HashSet<i64>> {
     let mut people = People::default();
-    copy(old, tx, &store::USERS, |row| people.take(row)).await?;
+    let last = copy(old, tx, &store::USERS, |row| people.take(row)).await?;
     people.check()?;
-    for parts in people.parts.chunks(ROWS_MAX) {
-        store::insert_username_parts(&mut tx.conn(), parts).await?;
+    let mut parts = people.parts();
+    loop {
+        let some: Vec<_> = parts.by_ref().take(ROWS_MAX).collect();
+        if some.is_empty() {
+            break;
+        }
+        store::insert_username_parts(&mut tx.conn(), &some).await?;
+    }
+    info!("users: all can be searched for");
+    let passed = old.number(store::NEXT_USER).await? - 1;
+    if passed > last {
+        store::pass_user_id(&mut tx.conn(), passed).await?;
     }
     Ok(people.ids())
 }
 
-/// Copies the rows of a table that `take` takes, which may change them. Returns the highest id.
+/// Copies what is known of people beside their accounts, and of pairs: the first row of each.
+async fn copy_friends(old: &mut Snapshot, tx: &mut Tx, people: &HashSet<i64>) -> Result<()> {
+    let mut seen = HashSet::new();
+    copy(old, tx, &store::PROFILES, |row| has(people, row, 1) && seen.insert(number(row, 1))).await?;
+    let mut seen = HashSet::new();
+    let are_there = |row: &[Cell]| has(people, row, 1) && has(people, row, 2);
+    copy(old, tx, &store::FRIENDS, |row| are_there(row) && seen.insert(pair(row))).await?;
+    let mut seen = HashSet::new();
+    // As many as one likes, of which one may wait for its answer.
+    copy(old, tx, &store::APPLICATIONS, |row| are_there(row) && (row[5] == Cell::Null || seen.insert(pair(row))))
+        .await?;
+    store::insert_application_counts(&mut tx.conn()).await
+}
+
+/// Copies groups and who is in them, the first row of each.
+async fn copy_groups(old: &mut Snapshot, tx: &mut Tx, people: &HashSet<i64>) -> Result<()> {
+    let mut groups = HashSet::new();
+    let last = copy(old, tx, &store::GROUPS, |row| has(people, row, 2) && groups.insert(number(row, 0))).await?;
+    let passed = old.number(store::NEXT_GROUP).await? - 1;
+    if passed > last {
+        store::pass_group_id(&mut tx.conn(), passed).await?;
+    }
+    let mut seen = HashSet::new();
+    let is_there = |row: &[Cell]| has(&groups, row, 1) && has(people, row, 2);
+    let last = copy(old, tx, &store::MEMBERS, |row| is_there(row) && seen.insert(pair(row))).await?;
+    for after in (0..last).step_by(SUBSCRIPTIONS_STEP) {
+        store::insert_subscriptions(&mut tx.conn(), after, after + bigint(SUBSCRIPTIONS_STEP)).await?;
+    }
+    Ok(())
+}
+
+/// A column that holds a number; 0 for none, which no row has for an id.
+fn number(row: &[Cell], at: usize) -> i64 {
+    if let Cell::Int(number) = row[at] { number } else { 0 }
+}
+
+fn has(known: &HashSet<i64>, row: &[Cell], at: usize) -> bool {
+    known.contains(&number(row, at))
+}
+
+/// Of whom a row is that stands for two.
+fn pair(row: &[Cell]) -> (i64, i64) {
+    (number(row, 1), number(row, 2))
+}
+
+/// Copies the rows of a table that `take` takes, which may change them. Returns the highest id of those.
 async fn copy(
     old: &mut Snapshot,
     tx: &mut Tx,
@@ -112,12 +168,13 @@ async fn copy(
 ) -> Result<i64> {
     let named = |cause: AppError| AppError::internal(format!("{}: {}", table.name, cause.for_log()));
     let all = old.number(table.count).await.map_err(named)?;
-    let (mut after, mut copied, mut told) = (0, 0, 0);
+    let (mut after, mut highest, mut copied, mut told) = (0, 0, 0, 0);
     loop {
         let mut rows = old.rows_after(table.page, after).await.map_err(named)?;
-        let Some(Cell::Int(last)) = rows.last().and_then(|row| row.first()) else { break };
-        after = *last;
+        let Some(last) = rows.last() else { break };
+        after = number(last, 0);
         rows.retain_mut(&mut take);
+        highest = rows.last().map_or(highest, |row| number(row, 0));
         for rows in rows.chunks(ROWS_MAX) {
             store::insert_rows(&mut tx.conn(), table, rows).await.map_err(named)?;
         }
@@ -131,7 +188,7 @@ async fn copy(
     if i64::try_from(copied).is_ok_and(|copied| copied < all) {
         warn!("{}: left out were {}", table.name, table.left_out);
     }
-    Ok(after)
+    Ok(highest)
 }
 
 async fn copy_pending(mut lists: pending::Lists, tx: &mut Tx, people: &HashSet<i64>) -> Result<()> {
@@ -146,11 +203,14 @@ async fn copy_pending(mut lists: pending::Lists, tx: &mut Tx, people: &HashSet<i
             }
             first += page.len().cast_signed();
             let messages: Vec<_> = page.iter().flatten().collect();
-            for messages in messages.chunks(ROWS_MAX) {
-                store::insert_messages(&mut tx.conn(), messages).await?;
-            }
             copied += messages.len();
             broken += page.len() - messages.len();
+            let mut rest = &messages[..];
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(pending::fitting(rest));
+                store::insert_messages(&mut tx.conn(), now).await?;
+                rest = later;
+            }
         }
     }
     info!("messages that wait: {copied} for {} people, done", known.len());

@@ -6,7 +6,9 @@ use std::time::Duration;
 use redis::{Client, Connection, RedisError, cmd};
 use serde_json::{Map, Value};
 
+use crate::db::sql::ROWS_MAX;
 use crate::error::{AppError, Result};
+use crate::http::json;
 
 /// What the names of the lists begin with; the id of the person follows.
 const PREFIX: &str = "chat_getmessage_";
@@ -14,6 +16,9 @@ const PREFIX: &str = "chat_getmessage_";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Messages that are read together: one of a group names all of its members.
 const PAGE_MAX: isize = 100;
+
+/// Bytes of the messages in one statement (one message at least): MySQL bounds its packets.
+const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
 
 /// The lists.
 pub struct Lists {
@@ -33,6 +38,16 @@ pub struct Message {
     pub created_at: i64,
     /// What is pushed, a JSON object.
     pub body: String,
+}
+
+/// How many of the messages one statement takes: all of them, or as many as have [`STATEMENT_BYTES_MAX`].
+pub fn fitting(messages: &[&Message]) -> usize {
+    let mut bytes = 0;
+    let fits = messages.iter().take(ROWS_MAX).take_while(|message| {
+        bytes += message.body.len();
+        bytes <= STATEMENT_BYTES_MAX
+    });
+    fits.count().max(1).min(messages.len())
 }
 
 impl Lists {
@@ -65,7 +80,7 @@ impl Lists {
 }
 
 fn message(recipient: i64, item: &[u8]) -> Option<Message> {
-    let mut object: Map<String, Value> = serde_json::from_slice(item).ok()?;
+    let mut object: Map<String, Value> = json::parse(item).ok()?;
     let number = |name: &str| match object.get(name) {
         Some(Value::String(text)) => text.parse().unwrap_or(0),
         other => other.and_then(Value::as_i64).unwrap_or(0),
@@ -95,6 +110,21 @@ mod tests {
         let body: Value = serde_json::from_str(&read.body).unwrap();
         assert_eq!(body["group"], serde_json::json!({ "id": 3 }));
         assert_eq!((&body["id"], &body["data"]), (&"x".into(), &"{\"a\":1}".into()));
+    }
+
+    #[test]
+    fn a_statement_takes_what_fits_and_one_message_at_least() {
+        let of = |bytes: usize| Message { recipient: 1, sender: 1, created_at: 0, body: "x".repeat(bytes) };
+        let (long, half, short) = (of(2 * STATEMENT_BYTES_MAX), of(STATEMENT_BYTES_MAX / 2), of(1));
+        assert_eq!(fitting(&[]), 0);
+        assert_eq!(fitting(&[&long, &short]), 1);
+        assert_eq!(fitting(&[&half, &half, &short]), 2);
+        assert_eq!(fitting(&vec![&short; ROWS_MAX + 1]), ROWS_MAX);
+    }
+
+    #[test]
+    fn half_of_an_emoji_is_no_reason_to_lose_a_message() {
+        assert!(message(9, br#"{"from_name":"a\ud83d"}"#).unwrap().body.contains('\u{fffd}'));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::accounts::Role;
 use crate::accounts::model::{DEFAULT_AVATAR, username_key, username_parts};
 use crate::db::Cell;
 use crate::error::{AppError, Result};
+use crate::visitors::service::NO_PASSWORD;
 
 /// Pairs that are told when names clash.
 const CLASHES_TOLD: usize = 10;
@@ -17,15 +18,15 @@ const ID: usize = 0;
 const USERNAME: usize = 1;
 const DEVICE: usize = 2;
 const ROLE: usize = 3;
+const PASSWORD: usize = 5;
 const AVATAR: usize = 7;
 
 /// Names and devices that have been seen.
 #[derive(Debug, Default)]
 pub struct People {
-    names: HashMap<String, i64>,
+    /// Whose they are, and whether those are registered.
+    names: HashMap<String, (i64, bool)>,
     devices: HashSet<String>,
-    /// What registered names are found by: whether it is the whole name, the part, and whose.
-    pub parts: Vec<(bool, String, i64)>,
     /// Two rows each whose names are one name here.
     clashes: Vec<(i64, i64)>,
 }
@@ -35,12 +36,14 @@ impl People {
     pub fn take(&mut self, row: &mut Vec<Cell>) -> bool {
         let (Cell::Int(id), Cell::Text(name)) = (&row[ID], &row[USERNAME]) else { return false };
         let (id, key) = (*id, username_key(name));
-        if let Some(other) = self.names.insert(key.clone(), id) {
+        let registered = row[ROLE] != Cell::Text(Role::Visitor.as_str().to_owned());
+        if let Some((other, _)) = self.names.insert(key.clone(), (id, registered)) {
             self.clashes.push((other, id));
             return false;
         }
-        if row[ROLE] != Cell::Text(Role::Visitor.as_str().to_owned()) {
-            self.parts.extend(username_parts(&key).map(|(whole, part)| (whole, part.to_owned(), id)));
+        if !registered {
+            // The old backend gave guests passwords of six digits that it told nobody.
+            row[PASSWORD] = Cell::Text(NO_PASSWORD.to_owned());
         }
         if let Cell::Text(device) = &row[DEVICE] {
             // MySQL compares without regard to spaces at the end. Of two rows of one device the old backend took the first.
@@ -71,9 +74,15 @@ impl People {
         )))
     }
 
+    /// What registered names are found by: whether it is the whole name, the part, and whose.
+    pub fn parts(&self) -> impl Iterator<Item = (bool, &str, i64)> {
+        let registered = self.names.iter().filter(|(_, (_, registered))| *registered);
+        registered.flat_map(|(key, (id, _))| username_parts(key).map(|(whole, part)| (whole, part, *id)))
+    }
+
     /// The ids of all who were taken.
     pub fn ids(&self) -> HashSet<i64> {
-        self.names.values().copied().collect()
+        self.names.values().map(|(id, _)| *id).collect()
     }
 }
 
@@ -114,7 +123,9 @@ mod tests {
         let mut people = People::default();
         assert!(people.take(&mut row(1, "Bo", None, "user")));
         assert!(people.take(&mut row(2, "VIS1", None, "visitor")));
-        assert_eq!(people.parts, [(true, "bo".to_owned(), 1), (false, "o".to_owned(), 1)]);
+        let mut guest = row(9, "VIS2", None, "visitor");
+        assert!(people.take(&mut guest) && guest[PASSWORD] == Cell::Text(NO_PASSWORD.to_owned()));
+        assert_eq!(people.parts().collect::<Vec<_>>(), [(true, "bo", 1), (false, "o", 1)]);
         let mut bo = row(3, "Bob", None, "bureau");
         assert!(people.take(&mut bo));
         assert_eq!(

@@ -1,8 +1,8 @@
 //! The old backend's tables, how their rows are read, and the statements that insert what becomes of them
 //! (contract: people §5, messaging §5).
 //!
-//! A page of rows names the columns of its insert in their order; the first is the old row's id. What the old tables allow and ours
-//! do not is left out where it is read: a second row for one pair, and what belongs to somebody who is not there.
+//! A page of rows names the columns of its insert in their order; the first is the old row's id. Pages are walks along a primary key and
+//! nothing more: which rows are taken is decided outside ([`super`]), since the old tables have no index by which MySQL could do it well.
 
 use super::answers::Entry;
 use super::pending::Message;
@@ -29,19 +29,28 @@ pub struct Table {
 /// The old tables forbid neither.
 const SECOND: &str = "second rows for one pair, and rows of people or groups that are not there";
 
-/// A page of a table: its columns but for the last two, where they come from, and which rows. Those two are when a row was made and last
-/// changed. The old backend keeps the time of day in UTC+8; ours are epoch milliseconds.
+/// A page of a table: its columns but for the last two. Those are when a row was made and last changed: the old backend keeps the time of
+/// day in UTC+8, ours are epoch milliseconds.
 macro_rules! page {
-    ($columns:literal, $from:literal, $condition:literal) => {
+    ($columns:literal, $table:literal) => {
         concat!(
             "SELECT ",
             $columns,
-            ", COALESCE(TIMESTAMPDIFF(MICROSECOND, '1970-01-01 08:00:00', o.create_time) DIV 1000, 0), \
-             COALESCE(TIMESTAMPDIFF(MICROSECOND, '1970-01-01 08:00:00', o.update_time) DIV 1000, 0) FROM ",
-            $from,
-            " WHERE o.id > ? AND ",
-            $condition,
-            " ORDER BY o.id LIMIT 500"
+            ", COALESCE(TIMESTAMPDIFF(MICROSECOND, '1970-01-01 08:00:00', create_time) DIV 1000, 0), \
+             COALESCE(TIMESTAMPDIFF(MICROSECOND, '1970-01-01 08:00:00', update_time) DIV 1000, 0) FROM ",
+            $table,
+            " WHERE id > ? ORDER BY id LIMIT 500"
+        )
+    };
+}
+
+/// The id that the next row of a table gets.
+macro_rules! next_id {
+    ($table:literal) => {
+        concat!(
+            "SELECT CAST(COALESCE(MAX(AUTO_INCREMENT), 0) AS SIGNED) FROM information_schema.TABLES \
+             WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ",
+            $table
         )
     };
 }
@@ -51,12 +60,11 @@ pub const USERS: Table = Table {
     name: "users",
     count: "SELECT COUNT(*) FROM user",
     page: page!(
-        "o.id, o.username, o.devicefingeruuid, o.role, o.uuid, o.password, o.nickname, o.avatar, o.uniplatform, o.devicemodel, \
-         o.deviceos, o.devicebrand, o.userset, o.invite_confirm, o.mobile, o.email, o.status, \
-         TIMESTAMPDIFF(MICROSECOND, '1970-01-01 08:00:00', o.last_login) DIV 1000, o.last_login_ip, o.register_ip, o.is_deleted, \
-         o.wechat_openid, o.qq_openid, o.weibo_uid, o.is_email_verified, o.is_mobile_verified, COALESCE(o.`order`, 50)",
-        "user o",
-        "TRUE"
+        "id, username, devicefingeruuid, role, uuid, password, nickname, avatar, uniplatform, devicemodel, deviceos, devicebrand, \
+         userset, invite_confirm, mobile, email, status, TIMESTAMPDIFF(MICROSECOND, '1970-01-01 08:00:00', last_login) DIV 1000, \
+         last_login_ip, register_ip, is_deleted, wechat_openid, qq_openid, weibo_uid, is_email_verified, is_mobile_verified, \
+         COALESCE(`order`, 50)",
+        "user"
     ),
     insert: "INSERT INTO users (id, username, device_id, role, uuid, password_hash, nickname, avatar, uniplatform, devicemodel, \
              deviceos, devicebrand, userset, invite_confirm, mobile, email, status, last_login_at, last_login_ip, register_ip, is_deleted, \
@@ -65,74 +73,67 @@ pub const USERS: Table = Table {
     values: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     left_out: "two of one name",
 };
+/// See [`next_id`].
+pub const NEXT_USER: &str = next_id!("'user'");
 
-/// Tables of single people, pairs and groups.
-pub const TABLES: [Table; 4] = [
-    Table {
-        name: "profiles",
-        count: "SELECT COUNT(*) FROM user_info",
-        page: page!(
-            "o.id, o.user_id, o.gender, TIMESTAMPDIFF(MICROSECOND, '1970-01-01 08:00:00', o.birthday) DIV 1000, o.bio, o.location, \
-             o.website",
-            "user_info o JOIN user u ON u.id = o.user_id",
-            "NOT EXISTS (SELECT 1 FROM user_info f WHERE f.user_id = o.user_id AND f.id < o.id)"
-        ),
-        insert: "INSERT INTO profiles (id, user_id, gender, birthday_at, bio, location, website, created_at, updated_at) VALUES ",
-        values: "(?,?,?,?,?,?,?,?,?)",
-        left_out: SECOND,
-    },
-    Table {
-        name: "friends",
-        count: "SELECT COUNT(*) FROM goodfriend",
-        page: page!(
-            "o.id, o.user_id, o.friend_id, o.nickname, o.friendlookme, o.melookfriend, o.ismystarfriend, o.isblack, o.status",
-            "goodfriend o JOIN user u ON u.id = o.user_id JOIN user v ON v.id = o.friend_id",
-            "NOT EXISTS (SELECT 1 FROM goodfriend f WHERE f.user_id = o.user_id AND f.friend_id = o.friend_id AND f.id < o.id)"
-        ),
-        insert: "INSERT INTO friends (id, user_id, friend_id, remark, friendlookme, melookfriend, starred, blocked, status, \
-                 created_at, updated_at) VALUES ",
-        values: "(?,?,?,?,?,?,?,?,?,?,?)",
-        left_out: SECOND,
-    },
-    // Of several that wait for the same answer, the newest.
-    Table {
-        name: "friend applications",
-        count: "SELECT COUNT(*) FROM goodfriendapply",
-        page: page!(
-            "o.id, o.user_id, o.friend_id, o.nickname, o.status, CASE WHEN o.status = 'pending' THEN 1 END",
-            "goodfriendapply o JOIN user u ON u.id = o.user_id JOIN user v ON v.id = o.friend_id",
-            "NOT (o.status = 'pending' AND EXISTS (SELECT 1 FROM goodfriendapply l WHERE l.user_id = o.user_id \
-             AND l.friend_id = o.friend_id AND l.status = 'pending' AND l.id > o.id))"
-        ),
-        insert: "INSERT INTO friend_applications (id, user_id, friend_id, note, status, pending_mark, created_at, updated_at) VALUES ",
-        values: "(?,?,?,?,?,?,?,?)",
-        left_out: SECOND,
-    },
-    Table {
-        name: "groups",
-        count: "SELECT COUNT(*) FROM `group`",
-        page: page!(
-            "o.id, o.uuid, o.user_id, o.name, \
-             COALESCE(o.avatar, 'https://docs-51yrc-com.oss-cn-hangzhou.aliyuncs.com/chat/group.png'), COALESCE(o.remark, ''), \
-             o.invite_confirm, o.status",
-            "`group` o JOIN user u ON u.id = o.user_id",
-            "TRUE"
-        ),
-        insert: "INSERT INTO chat_groups (id, uuid, owner_id, name, avatar, remark, invite_confirm, status, created_at, updated_at) VALUES ",
-        values: "(?,?,?,?,?,?,?,?,?,?)",
-        left_out: "groups whose owner is not there",
-    },
-];
+/// What is told of people beside their accounts.
+pub const PROFILES: Table = Table {
+    name: "profiles",
+    count: "SELECT COUNT(*) FROM user_info",
+    page: page!(
+        "id, user_id, gender, TIMESTAMPDIFF(MICROSECOND, '1970-01-01 08:00:00', birthday) DIV 1000, bio, location, website",
+        "user_info"
+    ),
+    insert: "INSERT INTO profiles (id, user_id, gender, birthday_at, bio, location, website, created_at, updated_at) VALUES ",
+    values: "(?,?,?,?,?,?,?,?,?)",
+    left_out: SECOND,
+};
+
+/// Sides of friendships.
+pub const FRIENDS: Table = Table {
+    name: "friends",
+    count: "SELECT COUNT(*) FROM goodfriend",
+    page: page!(
+        "id, user_id, friend_id, nickname, friendlookme, melookfriend, ismystarfriend, isblack, status",
+        "goodfriend"
+    ),
+    insert: "INSERT INTO friends (id, user_id, friend_id, remark, friendlookme, melookfriend, starred, blocked, status, \
+             created_at, updated_at) VALUES ",
+    values: "(?,?,?,?,?,?,?,?,?,?,?)",
+    left_out: SECOND,
+};
+
+/// Who asked whom; the column before the last two is NULL unless the application waits.
+pub const APPLICATIONS: Table = Table {
+    name: "friend applications",
+    count: "SELECT COUNT(*) FROM goodfriendapply",
+    page: page!("id, user_id, friend_id, nickname, status, CASE WHEN status = 'pending' THEN 1 END", "goodfriendapply"),
+    insert: "INSERT INTO friend_applications (id, user_id, friend_id, note, status, pending_mark, created_at, updated_at) VALUES ",
+    values: "(?,?,?,?,?,?,?,?)",
+    left_out: SECOND,
+};
+
+/// Groups.
+pub const GROUPS: Table = Table {
+    name: "groups",
+    count: "SELECT COUNT(*) FROM `group`",
+    page: page!(
+        "id, uuid, user_id, name, COALESCE(avatar, 'https://docs-51yrc-com.oss-cn-hangzhou.aliyuncs.com/chat/group.png'), \
+         COALESCE(remark, ''), invite_confirm, status",
+        "`group`"
+    ),
+    insert: "INSERT INTO chat_groups (id, uuid, owner_id, name, avatar, remark, invite_confirm, status, created_at, updated_at) VALUES ",
+    values: "(?,?,?,?,?,?,?,?,?,?)",
+    left_out: "groups whose owner is not there",
+};
+/// See [`next_id`].
+pub const NEXT_GROUP: &str = next_id!("'group'");
 
 /// Who is in which group.
 pub const MEMBERS: Table = Table {
     name: "group members",
     count: "SELECT COUNT(*) FROM group_user",
-    page: page!(
-        "o.id, o.group_id, o.user_id, COALESCE(o.nickname, ''), COALESCE(o.avatar, ''), o.status",
-        "group_user o JOIN `group` g ON g.id = o.group_id JOIN user w ON w.id = g.user_id JOIN user u ON u.id = o.user_id",
-        "NOT EXISTS (SELECT 1 FROM group_user f WHERE f.group_id = o.group_id AND f.user_id = o.user_id AND f.id < o.id)"
-    ),
+    page: page!("id, group_id, user_id, COALESCE(nickname, ''), COALESCE(avatar, ''), status", "group_user"),
     insert: "INSERT INTO group_members (id, group_id, user_id, nickname, avatar, status, created_at, updated_at) VALUES ",
     values: "(?,?,?,?,?,?,?,?)",
     left_out: SECOND,
@@ -159,6 +160,30 @@ pub async fn insert_rows(conn: &mut Conn<'_>, table: &Table, rows: &[Vec<Cell>])
     Ok(())
 }
 
+/// Makes sure that the next user gets a higher id than this, which nobody has: clients keep their chats with those who are gone by their ids.
+pub async fn pass_user_id(conn: &mut Conn<'_>, id: i64) -> Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO users (id, uuid, username, username_key, password_hash, avatar, userset, created_at, updated_at) \
+         VALUES (?, '', '', '\n', '', '', '', 0, 0)",
+        id
+    )?;
+    execute!(conn, "DELETE FROM users WHERE id = ?", id)?;
+    Ok(())
+}
+
+/// The same of groups.
+pub async fn pass_group_id(conn: &mut Conn<'_>, id: i64) -> Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO chat_groups (id, uuid, owner_id, name, avatar, remark, created_at, updated_at) \
+         VALUES (?, '', 0, '', '', '', 0, 0)",
+        id
+    )?;
+    execute!(conn, "DELETE FROM chat_groups WHERE id = ?", id)?;
+    Ok(())
+}
+
 /// Opens a subscription for each member between two ids: nothing was said yet, and who waits for the owner's approval hears nothing until then.
 pub async fn insert_subscriptions(conn: &mut Conn<'_>, after: i64, up_to: i64) -> Result<()> {
     execute!(
@@ -182,8 +207,8 @@ pub async fn insert_application_counts(conn: &mut Conn<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Makes up to `ROWS_MAX` parts of names findable.
-pub async fn insert_username_parts(conn: &mut Conn<'_>, parts: &[(bool, String, i64)]) -> Result<()> {
+/// Makes up to `ROWS_MAX` parts of names findable: the rows of migration 0021, whose statement is another on each engine.
+pub async fn insert_username_parts(conn: &mut Conn<'_>, parts: &[(bool, &str, i64)]) -> Result<()> {
     let sql = Sql::rows("INSERT INTO username_parts (whole, part, user_id) VALUES ", "(?,?,?)", parts.len(), "");
     execute_with!(conn, sql, q => {
         for (whole, part, user) in parts {

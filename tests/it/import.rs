@@ -1,6 +1,5 @@
 //! `qingniao import`: what the old backend's database holds is there afterwards, for the same clients, on both engines.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -107,7 +106,7 @@ async fn friendships(alice: &Person, bob: &Person) {
     carol.say(alice, "你好").await.refused(400, "对方把你拉黑了，不能发送消息");
     let applications = bob.get("listapplyfriend/1").await.ok();
     let asked = &applications["alldata"][1];
-    assert_eq!((&applications["pendingCount"], &asked["nickname"]), (&json!(1), &json!("second")), "{applications}");
+    assert_eq!((&applications["pendingCount"], &asked["nickname"]), (&json!(1), &json!("first")), "{applications}");
 }
 
 async fn group(door: &Door, alice: &Person, bob: &Person) {
@@ -163,11 +162,11 @@ impl Redis {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let socket = folder.path().join("redis.sock");
         let mut command = Command::new("redis-server");
-        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", ""]).current_dir(folder.path());
+        command.args(["--port", "0", "--save", "", "--unixsocket"]).arg(&socket).current_dir(folder.path());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let url = format!("redis://127.0.0.1:{port}/3");
+        let url = format!("redis+unix://{}?db=3", socket.display());
         let client = redis::Client::open(&*url).unwrap();
         eventually_blocking("Redis answers", || client.get_connection().is_ok());
         Some(Self { child, url, _folder: folder })
@@ -247,6 +246,66 @@ async fn a_redis_that_cannot_be_reached_is_named_and_nothing_is_made() {
     assert!(ended.err.contains("the old backend's Redis (--redis, OLD_REDIS_URL): "), "{}", ended.err);
     assert!(!ended.err.contains("hunter2"), "{}", ended.err);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_has_many_pages_comes_whole_and_old_ids_do_not_come_again() {
+    let Some(old) = old("pages", "SET FOREIGN_KEY_CHECKS = 0").await else { return };
+    let mut connection = MySqlConnection::connect(&old).await.unwrap();
+    // The sum of two of them is 1,256 rows: three pages. The newest users and groups are gone.
+    let numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 628), p (i) AS (SELECT i FROM n UNION ALL \
+                   SELECT i + 628 FROM n)";
+    for (insert, select) in [
+        (
+            "INSERT INTO user (uuid, username, password, userset, role, create_time)",
+            "SELECT UUID(), CONCAT('person_', i), '8d969eef6ecad3c29a3a629280e686cf0c3f5d5a86aff3ca12020c923adc6c92', '', \
+             IF(i = 1256, 'bureau', 'user'), IF(i = 3, 0, '2025-07-13 11:46:05') FROM p ORDER BY i",
+        ),
+        ("INSERT INTO goodfriend (user_id, friend_id)", "SELECT 1256, i FROM p ORDER BY i"),
+        ("INSERT INTO `group` (uuid, user_id, name)", "SELECT UUID(), i, CONCAT('group ', i) FROM p ORDER BY i"),
+        ("INSERT INTO group_user (group_id, user_id)", "SELECT i, 1256 FROM p ORDER BY i"),
+    ] {
+        let statement = format!("{insert} {numbers} {select}");
+        connection.execute("SET SESSION sql_mode = ''").await.unwrap();
+        connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+    }
+    for statement in ["ALTER TABLE user AUTO_INCREMENT = 5001", "ALTER TABLE `group` AUTO_INCREMENT = 7001"] {
+        connection.execute(statement).await.unwrap();
+    }
+    for target in targets("pages").await {
+        let folder = tempfile::tempdir().unwrap();
+        let ended = run(&mut import(folder.path(), &old, &target));
+        done(&ended);
+        for table in ["users", "friends", "groups", "group members"] {
+            assert!(ended.err.contains(&format!("{table}: 1256 of 1256, done")), "{table}:\n{}", ended.err);
+        }
+        let process = Process::start(command(folder.path()).env("DATABASE_URL", &target));
+        let door = Door::to(process.address);
+        let last = login(&door, "person_1256").await;
+        assert_eq!((last.id, &last.account["role"]), (1256, &json!("user")));
+        assert_eq!(last.get("goodfriendlist/1?limit=10000").await.ok()["count"], 1256);
+        assert_eq!(last.get("grouplist/1?limit=2000").await.ok().as_array().map(Vec::len), Some(1256));
+        let new = door.user("dave").await;
+        assert_eq!(new.id, 5001, "the ids up to 5000 were somebody's");
+        new.post("autoAddFriendAndAgree", json!({ "friend_id": 1 })).await.ok();
+        let friend = new.get("goodfriendlist/1").await.ok()["rows"]["newList"][0]["list"][0]["id"].clone();
+        new.post("group/create", json!({ "userIds": [friend] })).await.ok();
+        assert_eq!(new.get("grouplist/1").await.ok()[0]["id"], 7001);
+    }
+}
+
+/// MariaDB ends sessions that say nothing within a transaction for three seconds, if they are those of the server.
+#[tokio::test]
+async fn the_new_database_waits_while_the_old_one_takes_its_time() {
+    let rows = "INSERT INTO user (uuid, username, password, userset) VALUES ('a', 'alice', 'x', ''), ('b', 'bobby', 'x', ''); \
+                INSERT INTO goodfriend (user_id, friend_id) VALUES (1, 2); RENAME TABLE goodfriend TO friend_rows; \
+                CREATE VIEW goodfriend AS SELECT * FROM friend_rows WHERE SLEEP(4) = 0";
+    let Some(old) = old("slow", rows).await else { return };
+    let [_, target] = targets("slow").await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = import(folder.path(), &old, &target).stderr(Stdio::null()).spawn().unwrap();
+    let ended = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+    assert!(ended.success());
 }
 
 #[tokio::test]
