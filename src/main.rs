@@ -23,6 +23,9 @@ use tracing_subscriber::filter::LevelFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What the log says of a start that a signal has ended.
+const STOPPED_EARLY: &str = "stopped before the start was complete";
+
 /// Qingniao 青鸟: a chat backend in one binary, drop-in for uni-app clients.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -96,6 +99,8 @@ fn main() -> ExitCode {
             Command::Serve => serve(config).await,
             Command::Migrate => migrate(&config).await,
             Command::Import(Import { from, redis, answers }) => {
+                // As every other variable, an empty one sets nothing.
+                let redis = redis.filter(|url| !url.is_empty());
                 import::run(&config, &import::Source { url: from, redis, answers }).await
             }
             Command::CheckConfig => {
@@ -143,27 +148,48 @@ async fn migrate(config: &Config) -> Result<(), AppError> {
 }
 
 async fn serve(config: Config) -> Result<(), AppError> {
-    let shown = config.clone();
     raise_open_files(config.http.connections_max);
     // Before the first log line says that the server is there: a signal that follows it must find its handler.
     let mut signals = Signals::listen().expect("signals can be listened to");
-    let start = async {
-        let mut claim = Claim::new(&config).await?;
-        // MySQL forgets a claim that nobody looks after, and a migration may take long.
-        let started = tokio::select! {
-            started = Server::start(config, Clock::System) => started,
-            cause = claim.lost() => Err(cause),
-        };
-        Ok::<_, AppError>((claim, started?))
+    let claimed = tokio::select! {
+        // The wait for the end of another server may take long.
+        () = signals.next() => None,
+        claimed = Claim::new(&config) => Some(claimed?),
     };
-    let (mut claim, server) = tokio::select! {
-        // A migration, or the wait for the end of another server, may take long.
+    let Some(claim) = claimed else {
+        info!("{STOPPED_EARLY}");
+        return Ok(());
+    };
+    Box::pin(serve_claimed(config, signals, claim)).await
+}
+
+/// Serves a database that is this process's, as long as it is.
+async fn serve_claimed(config: Config, mut signals: Signals, mut claim: Claim) -> Result<(), AppError> {
+    let shown = config.clone();
+    let server = tokio::select! {
         () = signals.next() => {
-            info!("stopped before the start was complete");
+            info!("{STOPPED_EARLY}");
             return Ok(());
         }
-        started = start => started?,
+        // MySQL forgets a claim that nobody looks after, and a migration may take long.
+        cause = claim.lost() => return Err(cause),
+        started = Server::start(config, Clock::System) => started?,
     };
+    announce(&server, &shown);
+    let outcome = tokio::select! {
+        () = signals.next() => Ok(()),
+        cause = claim.lost() => Err(cause),
+        cause = server.forgotten() => Err(cause),
+    };
+    info!("stopping");
+    server.stop().await;
+    claim.release().await;
+    info!("stopped");
+    outcome
+}
+
+/// Says where everything is.
+fn announce(server: &Server, shown: &Config) {
     info!("listening on http://{} (HTTP under /api, push under /ws)", server.address);
     if let Some(operations) = &server.operations {
         info!("operations on http://{} (/healthz, /readyz, /metrics)", operations.address);
@@ -186,20 +212,10 @@ async fn serve(config: Config) -> Result<(), AppError> {
     if let Some(path) = server.app.media.ffmpeg() {
         info!("ffmpeg: {}", path.display());
     } else {
-        let set = ffmpeg_problem(&shown);
+        let set = ffmpeg_problem(shown);
         let problem = set.as_deref().unwrap_or("no ffmpeg was found; install it or set covers.ffmpeg_path");
         warn!("getVideoScreenshot fails: {problem}");
     }
-    let outcome = tokio::select! {
-        () = signals.next() => Ok(()),
-        cause = claim.lost() => Err(cause),
-        cause = server.forgotten() => Err(cause),
-    };
-    info!("stopping");
-    server.stop().await;
-    claim.release().await;
-    info!("stopped");
-    outcome
 }
 
 /// What is wrong with a path of ffmpeg that is set. No reason to refuse the start: the chat needs no covers.

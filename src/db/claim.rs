@@ -3,7 +3,6 @@
 //! A guard against a mistake (two containers, a stop that was not waited for). It is given back when the process ends, however it ends.
 
 use std::fs::{File, TryLockError};
-use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -67,7 +66,7 @@ impl Claim {
         }
     }
 
-    /// Keeps the claim on a database that is open. Returns when it is lost: another server was faster after MySQL had forgotten this
+    /// Keeps the claim on a database, also while it is opened; may be dropped and called again. Returns when it is lost: another server was faster after MySQL had forgotten this
     /// one, or SQLite's file is not at its path any more.
     pub async fn lost(&mut self) -> AppError {
         let lock = match self {
@@ -143,9 +142,12 @@ fn advice(cause: &io::Error) -> String {
 
 impl FileLock {
     async fn lost(&self) -> AppError {
-        let (Ok(database), Ok(lock)) = (file_id(&self.database).await, self.file.metadata()) else {
-            // A database in memory.
-            return pending().await;
+        let (database, lock) = loop {
+            if let (Ok(database), Ok(lock)) = (file_id(&self.database).await, self.file.metadata()) {
+                break (database, lock);
+            }
+            // At the first start it is about to be made.
+            sleep(LOOK_EVERY).await;
         };
         loop {
             sleep(LOOK_EVERY).await;
@@ -184,7 +186,10 @@ async fn lock_mysql(url: &str) -> Result<UserLock> {
             return Err(taken());
         }
     }
-    Ok(UserLock { name, options, connection, connection_id })
+    let mut lock = UserLock { name, options, connection, connection_id };
+    // The question is prepared once, here: if that were dropped half-way, the connection would be out of step (`db::lease`).
+    lock.is_held().await?;
+    Ok(lock)
 }
 
 impl UserLock {

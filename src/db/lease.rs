@@ -29,9 +29,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long the end of such a connection may take.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
-/// Has a session live through hours in which it is asked for nothing, also within a transaction (MariaDB's own setting).
-pub(super) const LONG_SESSION: &str =
-    "SET SESSION wait_timeout = 28800 /*M!100300, SESSION idle_transaction_timeout = 0 */";
+/// Has a session live through hours in which it is asked for nothing, also within a transaction (MariaDB's own settings).
+pub(super) const LONG_SESSION: &str = "SET SESSION wait_timeout = 28800 /*M!100300 , SESSION idle_transaction_timeout = 0, \
+    SESSION idle_write_transaction_timeout = 0, SESSION idle_readonly_transaction_timeout = 0 */";
 /// How long the commit of a long transaction may take: a binary log gets a copy of all of it.
 const LONG_COMMIT_MAX: Duration = Duration::from_hours(1);
 /// How often all connections may be given up because the server may not be written to.
@@ -105,9 +105,12 @@ impl Lender {
     /// Begins a transaction that may take hours. Its connection is not lent again.
     pub(super) async fn begin_long(&self) -> Result<LeaseTx> {
         let mut tx = self.begin().await?;
-        let asked = tx.lease.start().execute(LONG_SESSION).await;
-        tx.lease.ended(asked.as_ref().err());
-        asked?;
+        in_time(async {
+            let asked = tx.lease.start().execute(LONG_SESSION).await;
+            tx.lease.ended(asked.as_ref().err());
+            Ok(asked?)
+        })
+        .await?;
         tx.lease.outdated = true;
         tx.commit_max = LONG_COMMIT_MAX;
         Ok(tx)

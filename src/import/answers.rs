@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use tracing::warn;
 
 use crate::error::{AppError, Result};
-use crate::http::Fields;
 use crate::http::fields::is_truthy;
+use crate::http::{Fields, json};
 
 /// Longest word of a client for a kind of entries, in code points.
 const KIND_MAX: u64 = 50;
@@ -44,8 +44,8 @@ pub fn read(folder: &Path) -> Result<Vec<Entry>> {
 }
 
 fn of_file(path: &Path) -> Result<Vec<Entry>> {
-    let text = fs::read_to_string(path).map_err(|cause| unread(path, &cause))?;
-    let values: Vec<Map<String, Value>> = serde_json::from_str(&text).map_err(|cause| unread(path, &cause))?;
+    let text = fs::read(path).map_err(|cause| unread(path, &cause))?;
+    let values: Vec<Map<String, Value>> = json::parse(&text).map_err(|cause| unread(path, &cause))?;
     let read = values.into_iter().zip(1..).filter_map(|(values, number)| {
         let told = |cause: &AppError| warn!("{}: left out was entry {number}: {cause}", path.display());
         entry(&Fields::new(values)).inspect_err(told).ok()
@@ -86,10 +86,10 @@ mod tests {
 
     #[test]
     fn entries_that_lack_something_are_left_out_and_those_without_a_time_keep_their_order() {
-        let text = r#"[{"ask":"d","answer":"4","create_userId":7},{"answer":"1","create_userId":7},{"ask":"a","answer":"1","create_userId":0},
+        let text = r#"[{"ask":"d\ud83d","answer":"4","create_userId":7},{"answer":"1","create_userId":7},{"ask":"a","answer":"1","create_userId":0},
                       {"ask":"c","answer":"3","create_userId":7}]"#;
         let entries = read(folder(&[("chatuser_shop_7.json", text)]).path()).unwrap();
-        assert_eq!(entries.iter().map(|entry| entry.ask.as_str()).collect::<Vec<_>>(), ["c", "d"]);
+        assert_eq!(entries.iter().map(|entry| entry.ask.as_str()).collect::<Vec<_>>(), ["c", "d\u{fffd}"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Brings over what the old backend has: people and guests with their passwords, friends, applications, groups and their members from
+//! Brings over what the old backend has: people with their passwords, guests, friends, applications, groups and their members from
 //! its database, the messages that wait for absent people from its Redis, prepared answers from its files.
 //!
 //! All of it or nothing, into a database that has nobody yet, under the same ids: clients keep them. Tokens are not among it: they are
@@ -9,7 +9,7 @@ mod pending;
 mod people;
 mod store;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use people::People;
@@ -88,7 +88,13 @@ async fn import(
         copy_pending(lists, &mut tx, &people).await?;
     }
     insert_answers(&mut tx, answers, &people).await?;
-    tx.commit().await?;
+    tx.commit().await.map_err(|cause| {
+        AppError::internal(format!(
+            "the commit: {}; whether it was done is unknown. Once the database is at rest, run the import again: if that says that the \
+             database has people already, everything is there",
+            cause.for_log()
+        ))
+    })?;
     info!("the import is complete; the server can be started");
     Ok(())
 }
@@ -121,11 +127,22 @@ async fn copy_friends(old: &mut Snapshot, tx: &mut Tx, people: &HashSet<i64>) ->
     let mut seen = HashSet::new();
     let are_there = |row: &[Cell]| has(people, row, 1) && has(people, row, 2);
     copy(old, tx, &store::FRIENDS, |row| are_there(row) && seen.insert(pair(row))).await?;
-    let mut seen = HashSet::new();
-    // As many as one likes, of which one may wait for its answer.
-    copy(old, tx, &store::APPLICATIONS, |row| are_there(row) && (row[5] == Cell::Null || seen.insert(pair(row))))
-        .await?;
-    store::insert_application_counts(&mut tx.conn()).await
+    // As many of a pair as there are, of which one may wait for its answer.
+    let (mut seen, mut waiting) = (HashSet::new(), HashMap::new());
+    let applications = |row: &mut Vec<Cell>| {
+        let waits = row[5] != Cell::Null;
+        let taken = are_there(row) && (!waits || seen.insert(pair(row)));
+        if taken && waits {
+            *waiting.entry(number(row, 2)).or_default() += 1;
+        }
+        taken
+    };
+    copy(old, tx, &store::APPLICATIONS, applications).await?;
+    let counts: Vec<(i64, i64)> = waiting.into_iter().collect();
+    for counts in counts.chunks(ROWS_MAX) {
+        store::insert_application_counts(&mut tx.conn(), counts).await?;
+    }
+    Ok(())
 }
 
 /// Copies groups and who is in them, the first row of each.

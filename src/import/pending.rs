@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use redis::{Client, Connection, RedisError, cmd};
+use redis::{Client, Connection, RedisError, RedisResult, cmd};
 use serde_json::{Map, Value};
 
 use crate::db::sql::ROWS_MAX;
@@ -22,7 +22,9 @@ const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
 
 /// The lists.
 pub struct Lists {
-    connection: Connection,
+    client: Client,
+    /// Made when the first page is read: hours may lie between.
+    connection: Option<Connection>,
     /// Whose lists there are.
     pub people: BTreeSet<i64>,
 }
@@ -54,18 +56,12 @@ impl Lists {
     /// Those of the Redis at `url`, `redis://:password@host:6379/0`.
     pub fn open(url: &str) -> Result<Self> {
         let opened = || {
-            let mut connection = Client::open(url)?.get_connection_with_timeout(PATIENCE)?;
-            connection.set_read_timeout(Some(PATIENCE))?;
-            connection.set_write_timeout(Some(PATIENCE))?;
-            let names = cmd("SCAN")
-                .cursor_arg(0)
-                .arg("MATCH")
-                .arg(format!("{PREFIX}*"))
-                .clone()
-                .iter::<String>(&mut connection)?;
-            let names = names.collect::<Result<Vec<_>, _>>()?;
+            let client = Client::open(url)?;
+            let mut names = cmd("SCAN");
+            let names = names.cursor_arg(0).arg("MATCH").arg(format!("{PREFIX}*")).clone();
+            let names = names.iter::<String>(&mut connect(&client)?)?.collect::<Result<Vec<_>, _>>()?;
             let people = names.iter().filter_map(|name| name.strip_prefix(PREFIX)?.parse().ok()).collect();
-            Ok(Self { connection, people })
+            Ok(Self { client, connection: None, people })
         };
         opened().map_err(told)
     }
@@ -74,9 +70,22 @@ impl Lists {
     pub fn page(&mut self, person: i64, first: isize) -> Result<Vec<Option<Message>>> {
         let mut range = cmd("LRANGE");
         range.arg(format!("{PREFIX}{person}")).arg(first).arg(first + PAGE_MAX - 1);
-        let items: Vec<Vec<u8>> = range.query(&mut self.connection).map_err(told)?;
-        Ok(items.iter().map(|item| message(person, item)).collect())
+        let mut asked = || {
+            let connection = match &mut self.connection {
+                Some(connection) => connection,
+                none => none.insert(connect(&self.client)?),
+            };
+            range.query::<Vec<Vec<u8>>>(connection)
+        };
+        Ok(asked().map_err(told)?.iter().map(|item| message(person, item)).collect())
     }
+}
+
+fn connect(client: &Client) -> RedisResult<Connection> {
+    let connection = client.get_connection_with_timeout(PATIENCE)?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.set_write_timeout(Some(PATIENCE))?;
+    Ok(connection)
 }
 
 fn message(recipient: i64, item: &[u8]) -> Option<Message> {

@@ -197,13 +197,15 @@ pub async fn insert_subscriptions(conn: &mut Conn<'_>, after: i64, up_to: i64) -
     Ok(())
 }
 
-/// Counts the applications that wait, as migration 0041 does.
-pub async fn insert_application_counts(conn: &mut Conn<'_>) -> Result<()> {
-    execute!(
-        conn,
-        "INSERT INTO friend_application_counts (user_id, pending) \
-         SELECT friend_id, COUNT(*) FROM friend_applications WHERE pending_mark = 1 GROUP BY friend_id"
-    )?;
+/// Stores how many applications wait for each of up to `ROWS_MAX` people, as migration 0041 does.
+pub async fn insert_application_counts(conn: &mut Conn<'_>, counts: &[(i64, i64)]) -> Result<()> {
+    let head = "INSERT INTO friend_application_counts (user_id, pending) VALUES ";
+    execute_with!(conn, Sql::rows(head, "(?,?)", counts.len(), ""), q => {
+        for (user, pending) in counts {
+            q = q.bind(*user).bind(*pending);
+        }
+        q
+    })?;
     Ok(())
 }
 

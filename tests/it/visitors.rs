@@ -2,10 +2,11 @@
 //! 11, 13-15).
 
 use futures_util::future::join_all;
+use qingniao::db::Engine;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::migrations::{refuse_inserts, take_inserts};
+use crate::migrations::{refuse_inserts, run, take_inserts};
 use crate::support::{NOW_MS, PASSWORD, Person, Reply, TestServer, database, device_id, sign, unique};
 
 const TOO_MANY: &str = "请求过于频繁，请1个小时后再试";
@@ -391,4 +392,28 @@ async fn calls_that_the_store_refuses_do_not_count() {
         server.sql("DELETE FROM sessions", &[]).await;
     }
     arrive().await.refused(400, TOO_MANY);
+}
+
+#[tokio::test]
+async fn a_guest_has_its_token_though_what_its_device_says_cannot_be_stored() {
+    let url = database::fresh("qingniao_statistics_").await.unwrap_or_default();
+    let server = TestServer::with(|config| config.database_url = url).await;
+    let device = device_id();
+    server.signed(ARRIVE, &device, json!({ "uniplatform": "h5" })).await.ok();
+    let refuse = match server.app.db.engine() {
+        Engine::MySql => {
+            "CREATE TRIGGER full BEFORE UPDATE ON users FOR EACH ROW IF NEW.uniplatform <> OLD.uniplatform THEN \
+             SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'full'; END IF"
+        }
+        Engine::Sqlite => {
+            "CREATE TRIGGER full BEFORE UPDATE ON users WHEN NEW.uniplatform <> OLD.uniplatform BEGIN \
+             SELECT RAISE(ABORT, 'full'); END"
+        }
+    };
+    run(&server.app.db, refuse).await;
+    let account = server.signed(ARRIVE, &device, json!({ "uniplatform": "app" })).await.ok();
+    let guest = server.person("guest", account, &device);
+    assert!(is_live(&guest).await);
+    let stored = server.sql_text("SELECT uniplatform FROM users WHERE id = ?", guest.id).await;
+    assert_eq!(stored, "h5", "the trigger works");
 }
