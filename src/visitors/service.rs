@@ -14,7 +14,7 @@ use crate::config;
 use crate::error::{AppError, Result};
 use crate::http::network::Newcomers;
 use crate::ids;
-use crate::limits::SlidingLimit;
+use crate::limits::{Seldom, SlidingLimit};
 
 /// Names tried for a new guest before giving up: two devices may share their first eight characters.
 const NAMES_MAX: u32 = 8;
@@ -32,6 +32,8 @@ pub struct State {
     repeats: SlidingLimit<String>,
     registrations: SlidingLimit<String>,
     logins: SlidingLimit<String>,
+    /// Statistics that could not be stored were told of.
+    told: Seldom,
 }
 
 impl State {
@@ -44,6 +46,7 @@ impl State {
             repeats: SlidingLimit::new(limits.visitor_repeats_per_hour, HOUR_MS),
             registrations: calls(),
             logins: calls(),
+            told: Seldom::default(),
         }
     }
 }
@@ -66,9 +69,12 @@ pub async fn arrive(app: &Shared, signed: &Signed, stats: DeviceStats, ip: IpAdd
         let Some(account) = resume(app, id, device_id, ip).await? else { continue };
         if known {
             // Afterwards, as the old backend did: the reply shows what the device said before.
-            if let Err(cause) = accounts::set_device_stats(app, id, &stats).await {
-                // The guest has its token, and these are statistics.
-                warn!(cause = cause.for_log(), "what a device says of itself could not be stored");
+            let stored = accounts::set_device_stats(app, id, &stats).await;
+            // The guest has its token, and these are statistics.
+            if let Err(cause) = stored
+                && app.visitors.told.is_due()
+            {
+                warn!(cause = cause.for_log(), "what a device says of itself could not be stored (said once a minute)");
             }
         }
         return Ok(account);
